@@ -1,0 +1,26 @@
+# Every target works alone on a fresh clone: it first prepares what is missing, and reuses the rest.
+#   PYTHON      creates .venv; 3.11 or newer
+#   PYTEST      more arguments for pytest, such as PYTEST="-k adapter -x"
+#   IDENTITIES  how many people the demo trains
+#   SEED        which people those are, and all of the demo's noise
+PYTHON ?= python3
+PYTEST ?=
+IDENTITIES ?= 1
+SEED ?= 0
+RUN := .venv/bin/python
+
+.PHONY: help setup test demo clean
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## prepare .venv and a ComfyUI (the one around this folder, else $COMFYUI_PATH, else a download)
+	@$(PYTHON) tools/bootstrap.py
+
+test: setup ## run the tests against the real ComfyUI
+	@$(RUN) -P -m pytest tests $(PYTEST)
+
+demo: setup ## train an identity, sample before and after: see output/demo/ (IDENTITIES=1 SEED=0)
+	@$(RUN) tools/run_demo.py --identities $(IDENTITIES) --seed $(SEED)
+
+clean: ## remove .venv, .host and output
+	rm -rf .venv .host output

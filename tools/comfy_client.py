@@ -1,0 +1,154 @@
+"""A ComfyUI server's HTTP API and websocket: upload, queue, wait, interrupt, look at the results.
+
+Runs inside `.venv` (requests and aiohttp come with the host).
+"""
+
+import asyncio
+import json
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import requests
+
+
+class PromptError(RuntimeError):
+    """A prompt that was refused, failed or was interrupted. The message is what the user reads.
+
+    `kind` is "rejected", "failed" or "interrupted"; `node_id` and `node_type` name the node at
+    fault (None when the prompt as a whole is).
+    """
+
+    def __init__(self, kind: str, message: str, node_id: str | None = None, node_type: str | None = None):
+        super().__init__(message)
+        self.kind, self.node_id, self.node_type = kind, node_id, node_type
+
+
+@dataclass
+class Run:
+    """A finished prompt: its UI outputs per node id, the ids that were cached, its wall time [s]."""
+
+    prompt_id: str
+    outputs: dict[str, dict]
+    cached: set[str]
+    seconds: float
+
+    def files(self, node_id: str | None = None) -> list[dict]:
+        """The saved files (dicts with filename, subfolder, type) of one node, or of all."""
+        chosen = self.outputs.values() if node_id is None else [self.outputs.get(node_id, {})]
+        lists = [items for output in chosen for items in output.values() if isinstance(items, list)]
+        return [item for items in lists for item in items if isinstance(item, dict) and "filename" in item]
+
+
+class ComfyClient:
+    """Talks to the server at `url`, such as "http://127.0.0.1:8188".
+
+    `on_event(type, data)` of `run` and `wait` gets the websocket's events (progress, executed,
+    progress_text...) in order; previews come as type "binary" with the raw bytes.
+    """
+
+    def __init__(self, url: str):
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False  # a proxy has no business on loopback
+        self.client_id = uuid.uuid4().hex
+        self.events: queue.Queue[tuple[str, dict | bytes]] = queue.Queue()
+
+    def connect(self) -> None:
+        """Opens the websocket; from now on no event is missed."""
+        connected = threading.Event()
+        threading.Thread(target=lambda: asyncio.run(self._listen(connected)), daemon=True).start()
+        if not connected.wait(30):
+            raise RuntimeError(f"ComfyUI at {self.url} accepts no websocket.")
+
+    def object_info(self) -> dict:
+        """Every node's inputs and outputs, as the frontend gets them."""
+        return self.get("/object_info").json()
+
+    def upload(self, picture: Path, subfolder: str = "") -> None:
+        """Puts a file into the input directory, as the Load Image button does."""
+        with picture.open("rb") as content:
+            form = {"subfolder": subfolder, "type": "input", "overwrite": "true"}
+            self.post("/upload/image", files={"image": (picture.name, content)}, data=form).raise_for_status()
+
+    def upload_folder(self, folder: Path, name: str | None = None) -> None:
+        """Puts the files of a folder into the input directory's folder `name` (default: the same)."""
+        for picture in sorted(path for path in folder.iterdir() if path.is_file()):
+            self.upload(picture, name or folder.name)
+
+    def queue(self, prompt: dict) -> str:
+        """Queues a prompt in API format and returns its id. Raises PromptError when it is rejected."""
+        answer = self.post("/prompt", json={"prompt": prompt, "client_id": self.client_id})
+        reply = answer.json()
+        if problems := reply.get("node_errors"):
+            node_id, problem = next(iter(problems.items()))
+            message = "; ".join(f"{error['message']}: {error['details']}".rstrip(": ") for error in problem["errors"])
+            raise PromptError("rejected", message, node_id, problem["class_type"])
+        if not answer.ok:
+            raise PromptError("rejected", reply["error"]["message"])
+        return reply["prompt_id"]
+
+    def wait(self, prompt_id: str, timeout: float = 600, on_event: Callable | None = None) -> Run:
+        """Waits for a queued prompt, at most `timeout` seconds.
+
+        Raises PromptError when it fails or is interrupted, and TimeoutError.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            history = self.get(f"/history/{prompt_id}").json()
+            while not self.events.empty():
+                event = self.events.get()
+                if on_event:
+                    on_event(*event)
+            if prompt_id in history:
+                return _finished(prompt_id, history[prompt_id])
+            time.sleep(0.1)
+        raise TimeoutError(f"The prompt did not finish within {timeout:.0f} s.")
+
+    def run(self, prompt: dict, timeout: float = 600, on_event: Callable | None = None) -> Run:
+        """`queue` and `wait` in one."""
+        return self.wait(self.queue(prompt), timeout, on_event)
+
+    def interrupt(self) -> None:
+        """What the Cancel button does."""
+        self.post("/interrupt", json={}).raise_for_status()
+
+    def view(self, file: dict) -> bytes:
+        """The content of one of a `Run`'s files."""
+        return self.get("/view", params={key: file[key] for key in ("filename", "subfolder", "type")}).content
+
+    def get(self, path: str, **options) -> requests.Response:
+        """Raises requests.HTTPError for an answer that is no success."""
+        answer = self.session.get(self.url + path, **options)
+        answer.raise_for_status()
+        return answer
+
+    def post(self, path: str, **options) -> requests.Response:
+        return self.session.post(self.url + path, **options)
+
+    async def _listen(self, connected: threading.Event) -> None:
+        address = f"{self.url}/ws?clientId={self.client_id}"
+        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as websocket:
+            connected.set()
+            async for message in websocket:
+                if message.type == aiohttp.WSMsgType.TEXT:
+                    event = json.loads(message.data)
+                    self.events.put((event["type"], event["data"]))
+                elif message.type == aiohttp.WSMsgType.BINARY:
+                    self.events.put(("binary", message.data))
+
+
+def _finished(prompt_id: str, history: dict) -> Run:
+    messages = dict(history["status"]["messages"])
+    if failure := messages.get("execution_error"):
+        text = failure["exception_message"].strip()
+        raise PromptError("failed", text, failure["node_id"], failure["node_type"])
+    if stopped := messages.get("execution_interrupted"):
+        raise PromptError("interrupted", "interrupted", stopped["node_id"], stopped["node_type"])
+    took = messages["execution_success"]["timestamp"] - messages["execution_start"]["timestamp"]
+    return Run(prompt_id, history["outputs"], set(messages["execution_cached"]["nodes"]), took / 1000)

@@ -1,0 +1,55 @@
+"""Where the ComfyUI that tests and demo run against is found. Standard library only."""
+
+import os
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).absolute().parent.parent
+"""The pack's own folder."""
+
+WORK = ROOT / ".host"
+"""Ignored by git: the unpacked host, and the base directory of `make demo`."""
+
+DOWNLOADED = WORK / "ComfyUI"
+OLDEST = (0, 30, 0)
+
+
+class SetupError(RuntimeError):
+    """Something a user has to mend; the message is one sentence that says how."""
+
+
+def find_host() -> Path | None:
+    """The ComfyUI to run: the one around this pack, else $COMFYUI_PATH, else the downloaded one.
+
+    Returns None when there is none yet. Raises SetupError when $COMFYUI_PATH is not a ComfyUI, or
+    when the one found is older than the pack supports.
+    """
+    asked_for = os.environ.get("COMFYUI_PATH")
+    around = ROOT.parent.parent
+    if ROOT.parent.name == "custom_nodes" and is_host(around):
+        host = around
+    elif asked_for:
+        host = Path(asked_for).expanduser().absolute()
+        if not is_host(host):
+            raise SetupError(f"COMFYUI_PATH is {asked_for!r}, but there is no ComfyUI (main.py, comfy/) in that folder.")
+    elif is_host(DOWNLOADED):
+        host = DOWNLOADED
+    else:
+        return None
+    check_version(host)
+    return host
+
+
+def is_host(folder: Path) -> bool:
+    return all((folder / name).exists() for name in ("main.py", "nodes.py", "comfy", "requirements.txt"))
+
+
+def check_version(host: Path) -> None:
+    """Raises SetupError for a ComfyUI older than `OLDEST`; one that hides its version is let through."""
+    stated = host / "comfyui_version.py"
+    found = re.search(r'"(\d+)\.(\d+)\.(\d+)', stated.read_text() if stated.exists() else "")
+    if found and tuple(map(int, found.groups())) < OLDEST:
+        raise SetupError(
+            f"The ComfyUI in {host} is version {'.'.join(found.groups())}; "
+            f"please update it to {'.'.join(map(str, OLDEST))} or newer."
+        )
