@@ -1,0 +1,85 @@
+"""Gated late-step injection: the adapter acts in a window of noise levels and nowhere else.
+
+This is the one gate of the project, used by the trainer and by the Apply node
+alike. It opens by sigma, never by step index, so any sampler, any scheduler and
+any truncated schedule see the same window.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+import comfy.utils
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import PatcherInjection, WrappersMP
+
+from .low_rank import LowRank
+
+# Schedules are float32 tables, percent_to_sigma is a float64 formula.
+SIGMA_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class SigmaWindow:
+    """Noise levels ``end < sigma <= start`` in which the adapter acts."""
+
+    start: float
+    end: float
+
+    @classmethod
+    def from_percent(cls, model: ModelPatcher, start_percent: float, end_percent: float) -> "SigmaWindow":
+        """Percents count from 0 (first, noisiest step) to 1 (end of sampling)."""
+        to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+        return cls(float(to_sigma(start_percent)), float(to_sigma(end_percent)))
+
+    def contains(self, sigma: float) -> bool:
+        return self.end * (1 + SIGMA_TOLERANCE) < sigma <= self.start * (1 + SIGMA_TOLERANCE)
+
+
+class LateStepInjection:
+    """Adds residuals to the named linears of a model while sigma is inside the window.
+
+    The base weights are never read or written: each residual is added to the
+    output of its linear by a forward hook that exists while the host holds the
+    patcher's injections, and that does nothing outside the window.
+    """
+
+    def __init__(self, residuals: dict[str, LowRank], window: SigmaWindow):
+        self.residuals = residuals
+        self.window = window
+        self.enabled = True
+        self._open = False
+        self._hooks: dict[int, list] = {}
+
+    def attach(self, patcher: ModelPatcher) -> None:
+        """Hang the injection on ``patcher`` (a clone that the caller owns)."""
+        key = f"personalvideo_{uuid.uuid4().hex}"
+        patcher.set_injections(key, [PatcherInjection(self._inject, self._eject)])
+        patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, self._gate)
+
+    def _inject(self, patcher: ModelPatcher) -> None:
+        self._eject(patcher)
+        self._hooks[id(patcher.model)] = [
+            comfy.utils.get_attr(patcher.model, name).register_forward_hook(self._hook(residual))
+            for name, residual in self.residuals.items()
+        ]
+        for residual in self.residuals.values():
+            residual.to(patcher.load_device)
+
+    def _eject(self, patcher: ModelPatcher) -> None:
+        for handle in self._hooks.pop(id(patcher.model), ()):
+            handle.remove()
+
+    def _hook(self, residual: LowRank):
+        def add_residual(module, args, output):
+            if self._open:
+                return output + residual(args[0])
+
+        return add_residual
+
+    def _gate(self, executor, x, sigma, *args, **kwargs):
+        before = self._open
+        self._open = self.enabled and self.window.contains(float(sigma.max()))
+        try:
+            return executor(x, sigma, *args, **kwargs)
+        finally:
+            self._open = before

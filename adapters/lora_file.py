@@ -1,0 +1,118 @@
+"""The adapter as an ordinary LoRA file whose metadata carries its late-step window.
+
+Keys are ``diffusion_model.<linear>.lora_A.weight`` / ``.lora_B.weight`` /
+``.alpha``, which the host's loaders read without a warning for every model
+that names its modules as the host does.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from .low_rank import LowRank, LowRankAdapter
+
+METADATA_KEY = "personalvideo"
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What the file says about itself.
+
+    base_model: architecture name. start_percent, end_percent: the window, 0 = first step.
+    switch_sigma: noise level at start_percent in the model it was trained on.
+    settings: the training settings, for the record.
+    """
+
+    base_model: str
+    start_percent: float
+    end_percent: float
+    switch_sigma: float
+    rank: int
+    alpha: float
+    trigger_word: str
+    steps: int
+    settings: dict
+
+
+class LateStepLora(dict):
+    """A LORA_MODEL: LoRA state dict that the host's nodes take, plus ``info`` for ours."""
+
+    def __init__(self, tensors: dict[str, Tensor], info: AdapterInfo):
+        super().__init__(tensors)
+        self.info = info
+
+
+def to_state_dict(adapter: LowRankAdapter) -> dict[str, Tensor]:
+    """LoRA tensors of an adapter, detached, on the CPU."""
+    tensors = {}
+    for name, residual in adapter.residuals().items():
+        tensors[f"{name}.lora_A.weight"] = residual.down.detach().cpu().clone()
+        tensors[f"{name}.lora_B.weight"] = residual.up.detach().cpu().clone()
+        tensors[f"{name}.alpha"] = torch.tensor(float(adapter.alpha))
+    return tensors
+
+
+def from_state_dict(tensors: dict[str, Tensor], info: AdapterInfo) -> LowRankAdapter:
+    """The trainable adapter again, in float32; inverse of ``to_state_dict``."""
+    names = [key.removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")]
+    residuals = {
+        name: LowRank(
+            tensors[f"{name}.lora_A.weight"].float().clone(),
+            tensors[f"{name}.lora_B.weight"].float().clone(),
+            info.alpha / info.rank,
+        )
+        for name in names
+    }
+    return LowRankAdapter(residuals, info.rank, info.alpha)
+
+
+def save_lora(path: Path, lora: LateStepLora) -> None:
+    """Write ``lora`` to ``path`` (.safetensors) atomically."""
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(asdict(lora.info), sort_keys=True)}
+    write_atomically(path, save(dict(lora), metadata=metadata))
+
+
+def load_info(path: Path) -> AdapterInfo | None:
+    """The window and settings stored in a LoRA file; None for a LoRA of another trainer."""
+    if path.suffix not in (".safetensors", ".sft"):
+        return None
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(METADATA_KEY)
+    return AdapterInfo(**json.loads(text)) if text else None
+
+
+def load_lora(path: Path) -> LateStepLora:
+    """Read a file written by ``save_lora``.
+
+    Raises ValueError if the file carries no PersonalVideo metadata.
+    """
+    info = load_info(path)
+    if info is None:
+        raise ValueError(
+            f"{path.name} was not written by Train PersonalVideo Adapter; choose a LoRA that was, "
+            "or [None] to start a new one."
+        )
+    with safe_open(path, framework="pt") as file:
+        return LateStepLora({key: file.get_tensor(key) for key in file.keys()}, info)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a temporary neighbour, then rename: ``path`` is always whole, old or new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

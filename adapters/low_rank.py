@@ -1,0 +1,52 @@
+"""Isolated Identity Adapter: the low-rank residuals of Eq. 6."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .architectures import Target
+
+
+class LowRank(nn.Module):
+    """One residual ``x -> scale * up(down(x))`` of Eq. 6, without the frozen weight W.
+
+    down [rank, in_features] and up [out_features, rank]; scale = alpha / rank.
+    A fresh adapter starts as the identity: up is zero.
+    """
+
+    def __init__(self, down: Tensor, up: Tensor, scale: float):
+        super().__init__()
+        self.down = nn.Parameter(down)
+        self.up = nn.Parameter(up)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in_features] in any float type -> [..., out_features] in the same type."""
+        hidden = F.linear(x, self.down.to(x.dtype))
+        return F.linear(hidden, self.up.to(x.dtype)) * self.scale
+
+
+class LowRankAdapter(nn.Module):
+    """The residuals of a whole model, addressed by the name of the linear they belong to."""
+
+    def __init__(self, residuals: dict[str, LowRank], rank: int, alpha: float):
+        super().__init__()
+        self.names = list(residuals)
+        self.layers = nn.ModuleList(residuals.values())
+        self.rank = rank
+        self.alpha = alpha
+
+    @classmethod
+    def create(cls, targets: list[Target], rank: int, alpha: float, seed: int) -> "LowRankAdapter":
+        """A fresh adapter; down is drawn as peft does (uniform, variance 1 / (3 in_features))."""
+        generator = torch.Generator().manual_seed(seed)
+        residuals = {}
+        for target in targets:
+            bound = target.in_features ** -0.5
+            down = torch.empty(rank, target.in_features).uniform_(-bound, bound, generator=generator)
+            up = torch.zeros(target.out_features, rank)
+            residuals[target.name] = LowRank(down, up, alpha / rank)
+        return cls(residuals, rank, alpha)
+
+    def residuals(self) -> dict[str, LowRank]:
+        return dict(zip(self.names, self.layers))
