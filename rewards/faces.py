@@ -1,0 +1,103 @@
+"""Faces: finding them, cropping them differentiably, turning them into identity embeddings."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one frame.
+
+    matrix: [2, 3], maps crop pixel centres (x, y, 1) to frame pixel centres.
+    box: (left, top, right, bottom) in frame pixels, the whole head.
+    score: confidence, 0..1.
+    """
+
+    matrix: Tensor
+    box: tuple[float, float, float, float]
+    score: float
+
+    @property
+    def area(self) -> float:
+        left, top, right, bottom = self.box
+        return max(0.0, right - left) * max(0.0, bottom - top)
+
+
+class FaceModel(ABC):
+    """A face detector and a recognizer that fit together (PV_FACE_MODEL).
+
+    name: as the user chose it. licence: what the weights may be used for.
+    crop_size: side of the square crops in pixels. networks: every weight it uses.
+    """
+
+    name: str
+    licence: str
+    crop_size: int
+    networks: nn.Module
+
+    @abstractmethod
+    def find(self, frames: Tensor) -> list[list[Face]]:
+        """Faces of each frame, largest first; frames [N, 3, H, W] in 0..1. No gradient."""
+
+    @abstractmethod
+    def embed(self, crops: Tensor) -> Tensor:
+        """Identity embeddings [N, D], unit length, of crops [N, 3, S, S] in 0..1. Differentiable."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of the recognizer's weights: equal for two models that are the same judge."""
+
+    def to(self, device: torch.device) -> "FaceModel":
+        self.networks.to(device)
+        return self
+
+    def crop(self, frames: Tensor, faces: list[Face]) -> Tensor:
+        """One crop a frame, [N, 3, S, S]; differentiable in frames [N, 3, H, W]."""
+        matrices = torch.stack([face.matrix for face in faces])
+        return crop_similarity(frames, matrices, self.crop_size)
+
+
+def crop_similarity(frames: Tensor, matrices: Tensor, size: int) -> Tensor:
+    """Resample squares of ``size`` pixels out of frames [N, 3, H, W], borders replicated.
+
+    matrices [N, 2, 3] map crop pixel centres to frame pixel centres, as OpenCV's
+    ``warpAffine`` does with WARP_INVERSE_MAP.
+    """
+    height, width = frames.shape[-2:]
+    matrices = matrices.to(frames)
+    axis = torch.arange(size, device=frames.device, dtype=frames.dtype)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(1, -1, 3)
+    located = points @ matrices.transpose(1, 2)
+    scale = located.new_tensor([2 / width, 2 / height])
+    grid = (located + 0.5) * scale - 1
+    grid = grid.view(len(frames), size, size, 2)
+    return F.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person as a pool of reference faces (PV_IDENTITY).
+
+    embeddings [P, D] unit length, one a kept photo; crops [P, 3, S, S] in 0..1.
+    """
+
+    embeddings: Tensor
+    crops: Tensor
+    face_model: FaceModel
+    photo_names: tuple[str, ...]
+
+    def similarity(self, embeddings: Tensor) -> Tensor:
+        """Mean cosine to the pool, [N], of unit embeddings [N, D]. Differentiable."""
+        return (embeddings @ self.embeddings.to(embeddings).T).mean(dim=1)
+
+
+@torch.no_grad()
+def largest_faces(face_model: FaceModel, frames: Tensor) -> list[Face | None]:
+    """The largest face of each frame [N, 3, H, W], None where there is none."""
+    return [faces[0] if faces else None for faces in face_model.find(frames.detach().clamp(0, 1))]

@@ -1,0 +1,47 @@
+"""Semantic Consistency Reward (Eqs. 3 and 4)."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SemanticReward(ABC):
+    """An image-text scorer R_sem (PV_SEMANTIC_REWARD).
+
+    logit_scale: factor on the cosine before the softmax of Eq. 3. Raw cosines of
+    a clip's frames differ by a few hundredths, a softmax over them is flat and
+    its divergence vanishes; contrastive models are trained with a scale of 10 to 100.
+    """
+
+    name: str
+    logit_scale: float
+    networks: nn.Module
+
+    @abstractmethod
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Unit text features [N, D]. No gradient."""
+
+    @abstractmethod
+    def encode_image(self, frames: Tensor) -> Tensor:
+        """Unit image features [N, D] of frames [N, 3, H, W] in 0..1. Differentiable."""
+
+    def score(self, frames: Tensor, text: Tensor) -> Tensor:
+        """Cosine [N] of each frame [N, 3, H, W] with its text feature [N, D] or [D]."""
+        return (self.encode_image(frames) * text.to(frames.device)).sum(dim=-1)
+
+    def to(self, device: torch.device) -> "SemanticReward":
+        self.networks.to(device)
+        return self
+
+
+def semantic_consistency_loss(student_scores: Tensor, teacher_scores: Tensor, logit_scale: float) -> Tensor:
+    """L_SCR of Eqs. 3 and 4: KL(V^T || V^S) of the softmaxes over the M sampled frames.
+
+    student_scores, teacher_scores: [M] cosines of the same frames of the target and
+    of the original model; gradient flows through the student's.
+    """
+    student = F.log_softmax(logit_scale * student_scores, dim=-1)
+    teacher = F.log_softmax(logit_scale * teacher_scores, dim=-1)
+    return (student.exp() * (student - teacher)).sum(dim=-1)
