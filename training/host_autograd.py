@@ -1,0 +1,82 @@
+"""Autograd through the unmodified host.
+
+The host loads and runs everything under ``inference_mode`` and picks kernels
+without a backward; these helpers undo that for the time of a training run, and
+put everything back afterwards.
+"""
+
+from contextlib import contextmanager
+
+import comfy.model_management
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from torch import Tensor, nn
+
+
+@contextmanager
+def training_mode():
+    """Gradients on, host kernels differentiable (the host's own ``in_training`` switch)."""
+    before = comfy.model_management.in_training
+    comfy.model_management.in_training = True
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        comfy.model_management.in_training = before
+
+
+@contextmanager
+def frozen(module: nn.Module):
+    """No parameter of ``module`` collects gradients inside; flags are restored afterwards."""
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def differentiable_attention(func, *args, **kwargs) -> Tensor:
+    """``optimized_attention_override`` for attention back-ends that have no backward."""
+    return attention_pytorch.__wrapped__(*args, **kwargs)
+
+
+def revive(value):
+    """The same storage as an ordinary tensor, for tensors (also nested in lists, tuples, dicts)
+    that were made under ``inference_mode`` and could not be saved for backward."""
+    if isinstance(value, Tensor):
+        return _revive_tensor(value)
+    if isinstance(value, dict):
+        return {key: revive(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(revive(item) for item in value)
+    return value
+
+
+def revive_model(model: nn.Module) -> None:
+    """Revive parameters, buffers and the plain tensors of the model's latent format, in place.
+
+    Weights keep their storage and their values; only the tensor objects are exchanged.
+    """
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_inference():
+                module._parameters[name] = nn.Parameter(_revive_tensor(parameter.data), requires_grad=False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_inference():
+                module._buffers[name] = _revive_tensor(buffer)
+    for holder in (model, getattr(model, "latent_format", None)):
+        for name, value in vars(holder).items() if holder is not None else ():
+            if isinstance(value, Tensor):
+                setattr(holder, name, _revive_tensor(value))
+
+
+def _revive_tensor(tensor: Tensor) -> Tensor:
+    if not tensor.is_inference():
+        return tensor
+    if type(tensor) not in (Tensor, nn.Parameter):
+        return tensor.clone()
+    alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())

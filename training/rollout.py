@@ -1,0 +1,124 @@
+"""Sampling a video step by step, with gradient where it is wanted.
+
+A rollout lives inside the host's own guider, so conditioning, guidance, style
+LoRAs and every other patch on the user's MODEL act exactly as they do when the
+core KSampler samples with ``euler`` (for noise-predicting models that is DDIM).
+"""
+
+from collections.abc import Callable
+
+import comfy.model_management
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .host_autograd import differentiable_attention, frozen, revive, revive_model, training_mode
+
+Conditioning = list
+
+
+class Rollout:
+    """The trajectory z_T -> z_0 of one model on one schedule, for any of the given prompts.
+
+    sigmas: [steps + 1], the last one 0.
+    """
+
+    def __init__(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, extra_args: dict,
+                 latent: Tensor, prompt_sizes: list[int]):
+        self.guider = guider
+        self.sigmas = sigmas
+        self.latent = latent
+        self._extra_args = extra_args
+        self._negative = guider.conds["negative"]
+        self._positives = list(guider.conds["positive"])
+        self._prompt_sizes = prompt_sizes
+
+    @property
+    def steps(self) -> int:
+        return len(self.sigmas) - 1
+
+    def use_prompt(self, index: int) -> None:
+        """Condition the following steps on prompt ``index``."""
+        first = sum(self._prompt_sizes[:index])
+        positive = self._positives[first:first + self._prompt_sizes[index]]
+        self.guider.conds = {"positive": positive, "negative": self._negative}
+
+    def start(self, seed: int) -> Tensor:
+        """z_T of section 4.1: pure noise, the same the host draws for ``seed``."""
+        noise = torch.randn(self.latent.shape, generator=torch.Generator().manual_seed(seed)).to(self.latent)
+        full = comfy.samplers.Sampler().max_denoise(self.guider, self.sigmas)
+        return self.guider.inner_model.model_sampling.noise_scaling(self.sigmas[0], noise, self.latent, full)
+
+    def run(self, x: Tensor, first: int, last: int, checkpointing: bool = False) -> Tensor:
+        """Euler steps ``first`` .. ``last - 1``; with checkpointing, activations are recomputed in backward."""
+        for index in range(first, last):
+            sigma, next_sigma = self.sigmas[index], self.sigmas[index + 1]
+            if checkpointing:
+                denoised = checkpoint(self._denoise, x, sigma, use_reentrant=False)
+            else:
+                denoised = self._denoise(x, sigma)
+            x = x + (x - denoised) / sigma * (next_sigma - sigma)
+        return x
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        return self.guider(x, sigma.expand(len(x)), **self._extra_args)
+
+    def to_vae(self, x: Tensor) -> Tensor:
+        """Latents of the last step -> latents as the VAE expects them."""
+        x = self.guider.inner_model.model_sampling.inverse_noise_scaling(self.sigmas[-1], x)
+        return self.guider.inner_model.process_latent_out(x)
+
+
+class _InsideGuider(comfy.samplers.Sampler):
+    """Hands a rollout to ``body`` at the point where the host has everything loaded and processed."""
+
+    def __init__(self, body: Callable[[Rollout], None], prompt_sizes: list[int]):
+        self.body = body
+        self.prompt_sizes = prompt_sizes
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+               disable_pbar=False):
+        revive_model(model_wrap.inner_model)
+        model_wrap.conds = _detach_conditions(model_wrap.conds)
+        with frozen(model_wrap.inner_model):
+            self.body(Rollout(model_wrap, revive(sigmas), extra_args, revive(latent_image), self.prompt_sizes))
+        return torch.zeros_like(noise)
+
+
+def with_rollout(
+    model: ModelPatcher,
+    positives: list[Conditioning],
+    negative: Conditioning,
+    cfg: float,
+    sigmas: Tensor,
+    latent: Tensor,
+    body: Callable[[Rollout], None],
+) -> None:
+    """Load ``model`` through the host and call ``body(rollout)`` inside its guider, gradients on.
+
+    model: a clone that the caller owns. positives: one CONDITIONING a prompt.
+    latent: zeros of the video's latent shape, batch 1.
+    """
+    with training_mode():
+        model.model_options["transformer_options"]["optimized_attention_override"] = differentiable_attention
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(revive([entry for positive in positives for entry in positive]), revive(negative))
+        guider.set_cfg(cfg)
+        sampler = _InsideGuider(body, [len(positive) for positive in positives])
+        latent = revive(latent)
+        try:
+            guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
+        finally:
+            model.detach(unpatch_all=False)
+
+
+def _detach_conditions(conds: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """Processed conditions whose tensors backward may save."""
+    for group in conds.values():
+        for cond in group:
+            for value in cond.get("model_conds", {}).values():
+                value.cond = revive(value.cond)
+    return conds

@@ -1,0 +1,58 @@
+"""What a training run is told, with the paper's own values as presets."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of one run; field names are those of the Train node.
+
+    steps: optimizer steps in all. sampling_steps, cfg, scheduler: how videos are sampled.
+    start_percent: the adapter acts from here to the end of sampling (section 4.4).
+    gradient_steps: gradient flows through the last K steps of sampling.
+    num_frames: M of Eq. 3. identity_frames: frames scored by Eq. 2 a step (the paper: one).
+    bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the
+    teacher's frames outside the head (not in the paper).
+    """
+
+    steps: int
+    learning_rate: float
+    weight_decay: float
+    rank: int
+    alpha: float
+    seed: int
+    sampling_steps: int
+    cfg: float
+    scheduler: str
+    start_percent: float
+    gradient_steps: int
+    identity_weight: float
+    semantic_weight: float
+    preserve_weight: float
+    num_frames: int
+    identity_frames: int
+    bank_seeds: int
+    augmentation: str
+    gradient_checkpointing: bool
+
+
+# Section 7 of the paper. Eq. 5 has unit weights, Eq. 2 one random frame, section 4.1 colour jitter.
+_PAPER = dict(
+    start_percent=0.75,
+    sampling_steps=50,
+    identity_weight=1.0,
+    semantic_weight=1.0,
+    preserve_weight=0.0,
+    identity_frames=1,
+    augmentation="paper",
+)
+PRESETS = {
+    "custom": {},
+    "paper (AnimateDiff)": dict(_PAPER, steps=800, learning_rate=1e-4, weight_decay=1e-2, cfg=7.5),
+    "paper (HunyuanVideo)": dict(_PAPER, steps=4000, learning_rate=2e-5, weight_decay=1e-4),
+}
+
+
+def apply_preset(settings: TrainingSettings, preset: str) -> TrainingSettings:
+    """Replace what the preset fixes; ``custom`` leaves everything as it is."""
+    return replace(settings, **PRESETS[preset])

@@ -1,0 +1,202 @@
+"""Non-reconstructive reward tuning (paper section 4), step by step."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..adapters.late_step import LateStepInjection
+from ..adapters.low_rank import LowRankAdapter
+from ..rewards.faces import Identity, largest_faces
+from ..rewards.identity import identity_consistency_loss
+from ..rewards.semantic import SemanticReward, semantic_consistency_loss
+from .frame_decoder import FrameDecoder
+from .preservation import preservation_loss
+from .rollout import Rollout
+from .settings import TrainingSettings
+from .state import StepRecord, TrainingState
+from .teacher_bank import TeacherBank, TeacherClip
+
+# One step on a frame with an unusual face must not undo a hundred others.
+GRADIENT_CLIP = 1.0
+# A run in which the detector finds a face on fewer than this share of frames teaches nothing.
+MINIMUM_HIT_RATE = 0.2
+HIT_RATE_WINDOW = 25
+
+
+# (record, (teacher's frame, student's frame), both [1, 3, H, W] in about 0..1)
+AfterStep = Callable[[StepRecord, tuple[Tensor, Tensor]], None]
+
+
+class TrainingFailure(RuntimeError):
+    """The run cannot go on; the message says what to change. The last good state is kept."""
+
+
+class Trainer:
+    """Tunes ``adapter`` so that the student's videos show ``identity``.
+
+    Everything random in step n is drawn from a generator seeded by (seed, n), so a
+    resumed run repeats an uninterrupted one exactly.
+    """
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        decoder: FrameDecoder,
+        bank: TeacherBank,
+        adapter: LowRankAdapter,
+        injection: LateStepInjection,
+        identity: Identity,
+        semantic_reward: SemanticReward | None,
+        training_prompts: int,
+        settings: TrainingSettings,
+        state: TrainingState,
+    ):
+        self.rollout = rollout
+        self.decoder = decoder
+        self.bank = bank
+        self.adapter = adapter
+        self.injection = injection
+        self.identity = identity
+        self.semantic_reward = semantic_reward
+        self.training_prompts = training_prompts
+        self.settings = settings
+        self.state = state
+        self.optimizer = torch.optim.AdamW(
+            adapter.parameters(),
+            lr=settings.learning_rate,
+            betas=(0.9, 0.999),
+            eps=1e-8,
+            weight_decay=settings.weight_decay,
+        )
+        if state.moments:
+            state.restore(self.optimizer)
+
+    def train(self, after_step: AfterStep) -> None:
+        """Run until ``settings.steps``; ``after_step`` may save, show progress, or raise to stop.
+
+        Raises TrainingFailure if a loss is not finite or faces are never found.
+        """
+        while self.state.step < self.settings.steps:
+            generator = torch.Generator().manual_seed(self._seed(self.state.step))
+            loss, record, preview = self.loss(generator)
+            if loss is not None:
+                self._update(loss)
+            self.state.step += 1
+            self.state.history.append(record)
+            self.state.capture(self.optimizer)
+            self._check_hit_rate()
+            after_step(record, preview)
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor | None, StepRecord, tuple[Tensor, Tensor]]:
+        """L_train of Eq. 5 for one random prompt, one initial noise and M random frames.
+
+        The loss is None when neither student nor teacher show a face. The last
+        result is the first of the frames, the teacher's and the student's, to look at.
+        """
+        settings = self.settings
+        clip = self._random_teacher_clip(generator)
+        latents = self.student_latents(clip)
+        sampled = max(settings.num_frames, settings.identity_frames)
+        frames = torch.randperm(self.decoder.count(latents), generator=generator)[:sampled].tolist()
+        student = self.decoder.decode(latents, frames)
+
+        student_faces = largest_faces(self.identity.face_model, student)
+        teacher_faces = self.bank.largest_faces(clip, frames)
+        hits = sum(face is not None for face in student_faces)
+
+        identity, similarity = self._identity(student, student_faces, teacher_faces, generator)
+        semantic = self._semantic(student[:settings.num_frames], clip, frames[:settings.num_frames])
+        preserve = student.new_zeros(())
+        if settings.preserve_weight:
+            preserve = preservation_loss(student, self.bank.frames(clip, frames), student_faces, teacher_faces)
+
+        record = StepRecord(float("nan"), float("nan"), semantic.item(), preserve.item(), similarity,
+                            hits / len(frames))
+        preview = self.bank.frames(clip, frames[:1]), student[:1].detach()
+        if identity is None:
+            return None, record, preview
+        loss = (
+            settings.identity_weight * identity
+            + settings.semantic_weight * semantic
+            + settings.preserve_weight * preserve
+        )
+        record.loss, record.identity = loss.item(), identity.item()
+        return loss, record, preview
+
+    def student_latents(self, clip: TeacherClip) -> Tensor:
+        """z_0 of the target model G_T from the same pure noise as the teacher's clip (section 4.1).
+
+        Starts where the window opens (before it both models are the same), and
+        carries gradient through the last K steps.
+        """
+        self.rollout.use_prompt(clip.prompt)
+        first = self.bank.first_late_step
+        last = self.rollout.steps
+        first_with_gradient = max(first, last - self.settings.gradient_steps)
+        with torch.no_grad():
+            x = self.rollout.run(clip.switch_latents, first, first_with_gradient)
+        x = self.rollout.run(x, first_with_gradient, last, self.settings.gradient_checkpointing)
+        return self.rollout.to_vae(x)
+
+    def teacher_clip(self, prompt: int, seed: int) -> TeacherClip:
+        """The original model's clip: the adapter sleeps while the bank samples."""
+        self.injection.enabled = False
+        try:
+            return self.bank.clip(prompt, seed)
+        finally:
+            self.injection.enabled = True
+
+    def _random_teacher_clip(self, generator: torch.Generator) -> TeacherClip:
+        """Simulated prompt augmentation (section 4.3): c ~ p(c), z_T ~ N(0, I)."""
+        prompt = int(torch.randint(self.training_prompts, (1,), generator=generator))
+        noise = int(torch.randint(self.settings.bank_seeds, (1,), generator=generator))
+        return self.teacher_clip(prompt, self._seed(noise * self.training_prompts + prompt))
+
+    def _seed(self, index: int) -> int:
+        """A generator seed of its own for every index, whatever the run's seed."""
+        return (self.settings.seed * 1_000_003 + index) % 2**63
+
+    def _identity(self, student, student_faces, teacher_faces, generator) -> tuple[Tensor | None, float]:
+        """Eq. 2 on the first of the sampled frames that show a face.
+
+        Where the student shows none, the teacher's face in the same frame says where
+        to look: late steps do not move the head.
+        """
+        located = [own or teacher for own, teacher in zip(student_faces, teacher_faces)]
+        usable = [index for index, face in enumerate(located) if face is not None][:self.settings.identity_frames]
+        if not usable:
+            return None, float("nan")
+        faces = [located[index] for index in usable]
+        return identity_consistency_loss(student[usable], faces, self.identity, self.settings.augmentation, generator)
+
+    def _semantic(self, student: Tensor, clip: TeacherClip, frames: list[int]) -> Tensor:
+        """Eqs. 3 and 4 on the M sampled frames; 0 without a semantic reward."""
+        if self.semantic_reward is None or not self.settings.semantic_weight:
+            return student.new_zeros(())
+        scores = self.semantic_reward.score(student.clamp(0, 1), self.bank.text_features[clip.prompt])
+        teacher_scores = self.bank.semantic_scores(clip, frames).to(scores)
+        return semantic_consistency_loss(scores, teacher_scores, self.semantic_reward.logit_scale)
+
+    def _update(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), GRADIENT_CLIP)
+        if not (math.isfinite(loss.item()) and torch.isfinite(norm)):
+            raise TrainingFailure(
+                f"The loss is no longer a number at step {self.state.step + 1}; lower learning_rate "
+                f"(now {self.settings.learning_rate:g}) or use a model in bf16 instead of fp16."
+            )
+        self.optimizer.step()
+
+    def _check_hit_rate(self) -> None:
+        recent = self.state.history[-HIT_RATE_WINDOW:]
+        if len(recent) < HIT_RATE_WINDOW:
+            return
+        rate = sum(record.hit_rate for record in recent) / len(recent)
+        if rate < MINIMUM_HIT_RATE:
+            raise TrainingFailure(
+                f"A face was found in only {rate:.0%} of the last {HIT_RATE_WINDOW} steps' frames; use prompts "
+                "that show the face large and from the front, or raise width and height."
+            )
