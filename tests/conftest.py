@@ -65,3 +65,13 @@ def pytest_runtest_makereport(item):
     if report.failed and "server" in getattr(item, "funcargs", {}):
         report.sections.append(("ComfyUI's log", item.funcargs["server"].log_tail()))
     return report
+
+
+@pytest.fixture(scope="session")
+def demo(pack):
+    """The demo models, loaded under inference mode as ComfyUI's executor loads them."""
+    import torch
+    from demo_world import DemoWorld
+
+    with torch.inference_mode():
+        return DemoWorld(pack)

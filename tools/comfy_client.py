@@ -6,6 +6,7 @@ Runs inside `.venv` (requests and aiohttp come with the host).
 import asyncio
 import json
 import queue
+import struct
 import threading
 import time
 import uuid
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import aiohttp
 import requests
+
+TEXT = 3
+"""`BinaryEventTypes.TEXT` of the host."""
 
 
 class PromptError(RuntimeError):
@@ -48,8 +52,8 @@ class Run:
 class ComfyClient:
     """Talks to the server at `url`, such as "http://127.0.0.1:8188".
 
-    `on_event(type, data)` of `run` and `wait` gets the websocket's events (progress, executed,
-    progress_text...) in order; previews come as type "binary" with the raw bytes.
+    `on_event(type, data)` of `run` and `wait` gets the websocket's events in order: the host's own
+    ("progress", "executed"...), plus "text" with {"node", "text"} and "preview" with a picture's bytes.
     """
 
     def __init__(self, url: str):
@@ -140,7 +144,16 @@ class ComfyClient:
                     event = json.loads(message.data)
                     self.events.put((event["type"], event["data"]))
                 elif message.type == aiohttp.WSMsgType.BINARY:
-                    self.events.put(("binary", message.data))
+                    self.events.put(_decode(message.data))
+
+
+def _decode(message: bytes) -> tuple[str, dict | bytes]:
+    """The host's two binary events (protocol.py): a kind, then the kind's own header and content."""
+    kind, header = struct.unpack(">II", message[:8])
+    if kind == TEXT:
+        node_end = 8 + header
+        return "text", {"node": message[8:node_end].decode(), "text": message[node_end:].decode()}
+    return "preview", message[8:]
 
 
 def _finished(prompt_id: str, history: dict) -> Run:

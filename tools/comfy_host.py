@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).absolute().parent.parent
+ROOT = Path(os.path.abspath(__file__)).parent.parent
 """The pack's own folder."""
 
 WORK = ROOT / ".host"

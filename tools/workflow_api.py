@@ -37,7 +37,7 @@ def to_api(workflow: dict, object_info: dict) -> dict:
         str(node["id"]): {
             "class_type": node["type"],
             "inputs": widget_inputs(node, object_info) | linked_inputs(node, nodes, links, object_info),
-            "_meta": {"title": node.get("title") or object_info[node["type"]]["display_name"]},
+            "_meta": {"title": node.get("title") or object_info[node["type"]]["display_name"] or node["type"]},
         }
         for node in sorted(nodes.values(), key=lambda node: node["id"])
     }
