@@ -1,0 +1,134 @@
+"""Bar and line charts as pictures, without a plotting library."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+
+from .drawing import AFTER, BEFORE, GREY, RULE, SERIES, Canvas, text_width, wrap
+
+TITLE, LABEL, NUMBER = 18, 14, 12  # text sizes in pixels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 72, 48  # margins around the plot area
+
+
+def bar_chart(
+    title: str,
+    unit: str,
+    groups: Sequence[str],
+    before: Sequence[float | None],
+    after: Sequence[float | None],
+    size: tuple[int, int],
+) -> Image.Image:
+    """One pair of bars, before and after, for each group; None stands for "not measured"."""
+    canvas, plot = _frame(title, unit, [0.0, *filter(_known, (*before, *after))], size)
+    pitch = (plot.right - plot.left) / len(groups)
+    bar = min(56.0, pitch * 0.36)
+    for index, group in enumerate(groups):
+        middle = plot.left + pitch * (index + 0.5)
+        for value, colour, x in ((before[index], BEFORE, middle - bar - 1), (after[index], AFTER, middle + 1)):
+            _bar(canvas, plot, value, colour, x, bar)
+        label = wrap(group, LABEL, pitch - 4, most=1)[0]
+        canvas.text(middle, plot.bottom + 12, label, LABEL, anchor="ma")
+    return canvas.image()
+
+
+def line_chart(
+    title: str, unit: str, x_label: str, series: Mapping[str, Sequence[float]], size: tuple[int, int]
+) -> Image.Image:
+    """Each series over its steps 1..n: faint as it is, strong as its moving average; gaps where not finite."""
+    values = [value for points in series.values() for value in points if _known(value)]
+    canvas, plot = _frame(title, unit, values or [0.0], size)
+    steps = max([1, *map(len, series.values())])
+    for step in _ticks(1, steps, 5):
+        if step == int(step) and 1 <= step <= steps:
+            canvas.text(plot.x(step, steps), plot.bottom + 8, f"{step:g}", LABEL, GREY, "ma")
+    canvas.text((plot.left + plot.right) / 2, plot.bottom + 28, x_label, LABEL, GREY, "ma")
+
+    legend_x = plot.right
+    for (name, points), colour in reversed(list(zip(series.items(), SERIES))):
+        _curve(canvas, plot, points, steps, _faint(colour), 1)
+        _curve(canvas, plot, _moving_average(points), steps, colour, 2.5)
+        legend_x -= text_width(name, LABEL)
+        canvas.text(legend_x, plot.top - 24, name, LABEL, colour)
+        legend_x -= 16
+    return canvas.image()
+
+
+class _Plot:
+    """The plot area in pixels, and where a value or a step lies in it."""
+
+    def __init__(self, size: tuple[int, int], low: float, high: float):
+        self.left, self.right, self.top, self.bottom = _LEFT, size[0] - _RIGHT, _TOP, size[1] - _BOTTOM
+        self._low, self._high = low, high
+
+    def y(self, value: float) -> float:
+        return self.bottom - (self.bottom - self.top) * (value - self._low) / (self._high - self._low)
+
+    def x(self, step: float, steps: int) -> float:
+        return self.left + (self.right - self.left) * (step - 1) / max(1, steps - 1)
+
+
+def _frame(title: str, unit: str, values: list[float], size: tuple[int, int]) -> tuple[Canvas, _Plot]:
+    """Title, unit, value axis with its rules: what all charts have."""
+    canvas, ticks = Canvas(*size), _ticks(min(values), max(values), 4)
+    plot = _Plot(size, ticks[0], ticks[-1])
+    canvas.text(8, 8, title, TITLE)
+    canvas.text(8, 32, unit, LABEL, GREY)
+    for tick in ticks:
+        y = plot.y(tick)
+        canvas.line([(plot.left, y), (plot.right, y)], GREY if tick == 0 else RULE)
+        canvas.text(plot.left - 8, y, f"{tick:g}", LABEL, GREY, "rm")
+    return canvas, plot
+
+
+def _bar(canvas: Canvas, plot: _Plot, value: float | None, colour: str, x: float, width: float) -> None:
+    zero = plot.y(0)
+    if not _known(value):
+        canvas.text(x + width / 2, zero - 3, "n/a", NUMBER, GREY, "mb")
+        return
+    y = plot.y(value)
+    canvas.box(x, min(y, zero), x + width, max(y, zero), colour)
+    number = f"{value:.2f}"
+    if text_width(number, NUMBER) <= width + 2:
+        canvas.text(x + width / 2, min(y, zero) - 3, number, NUMBER, anchor="mb")
+
+
+def _curve(
+    canvas: Canvas, plot: _Plot, points: Sequence[float | None], steps: int, colour: str, width: float
+) -> None:
+    run: list[tuple[float, float]] = []
+    for step, value in enumerate([*points, None], start=1):
+        if _known(value):
+            run.append((plot.x(step, steps), plot.y(value)))
+        elif run:
+            canvas.line(run, colour, width)
+            run = []
+
+
+def _moving_average(points: Sequence[float]) -> list[float | None]:
+    """Mean over a window of a tenth of the curve, centred, shorter at its ends; None in a gap."""
+    reach = len(points) // 20
+    means: list[float | None] = []
+    for step, value in enumerate(points):
+        near = [other for other in points[max(0, step - reach) : step + reach + 1] if _known(other)]
+        means.append(sum(near) / len(near) if _known(value) else None)
+    return means
+
+
+def _ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers, about that many apart, from below `low` to above `high`."""
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / about))
+    step = next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice * about >= span * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _faint(colour: str) -> str:
+    """The colour at a quarter of its strength on white."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return "#" + bytes(255 - (255 - part) // 4 for part in (red, green, blue)).hex()
