@@ -46,7 +46,8 @@ def pack(pytestconfig):
     import nodes
 
     folder = str(pytestconfig.base / "custom_nodes" / "ComfyUI-PersonalVideo")
-    assert asyncio.run(nodes.load_custom_node(folder)), "ComfyUI could not load the pack; its log says why."
+    if not asyncio.run(nodes.load_custom_node(folder)):
+        pytest.fail("ComfyUI could not load the pack; the log of the first such test says why.", pytrace=False)
     assert any(name.startswith("PersonalVideo") for name in nodes.NODE_CLASS_MAPPINGS)
     return sys.modules[folder.replace(".", "_x_")]
 

@@ -72,7 +72,7 @@ class WorkflowBuilder:
                 slot["widget"] = {"name": name}
                 chosen.setdefault(name, default(spec))
                 widget_values += [chosen[name]] + ["fixed"] * has_control(name, spec)
-                height += TEXT_BOX if options_of(spec).get("multiline") else WIDGET * (1 + has_control(name, spec))
+                height += widget_height(name, spec)
             if isinstance(source := values.get(name), Output):
                 slot["link"] = self._link(source, node_id, len(inputs), slot["type"])
             inputs.append(slot)
@@ -162,6 +162,14 @@ def default(spec: list):
     choices = spec[0] if isinstance(spec[0], list) else options.get("options", [])
     first = choices[0] if choices else {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(type_of(spec), "")
     return options.get("default", first["key"] if isinstance(first, dict) else first)
+
+
+def widget_height(name: str, spec: list) -> int:
+    """Of a widget on a node that was just opened: advanced ones are folded away [canvas pixels]."""
+    options = options_of(spec)
+    if options.get("advanced"):
+        return 0
+    return TEXT_BOX if options.get("multiline") else WIDGET * (1 + has_control(name, spec))
 
 
 def pack_version() -> str:
