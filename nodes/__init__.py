@@ -1,0 +1,1 @@
+"""The pack's nodes, one file each: schema, validation, progress, saving."""

@@ -1,0 +1,73 @@
+"""Sample Video: latents, frames and a video in one node, exactly as the core KSampler makes them."""
+
+from fractions import Fraction
+
+import comfy.samplers
+import nodes as core_nodes
+from comfy_api.latest import InputImpl, Types, io
+
+from .video_latent import check_vae_fits, empty_latent
+from .wire_types import CATEGORY
+
+
+class SampleVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PersonalVideoSampleVideo",
+            display_name="Sample Video",
+            category=CATEGORY,
+            description="Samples a clip from noise and decodes it. The result equals the core KSampler's for the same "
+            "settings; use that one if you need more control.",
+            search_aliases=["text to video", "ksampler video"],
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive", tooltip="The prompt, with the trigger word of the identity."),
+                io.Conditioning.Input("negative", tooltip="What to avoid; ignored at cfg 1."),
+                io.Vae.Input("vae", tooltip="The video VAE that belongs to the model."),
+                io.Int.Input("width", default=832, min=16, max=8192, step=8, tooltip="Pixels."),
+                io.Int.Input("height", default=480, min=16, max=8192, step=8, tooltip="Pixels."),
+                io.Int.Input(
+                    "length", default=81, min=1, max=1024,
+                    tooltip="Frames. Most video VAEs take 4k+1 (33, 61, 81); a wrong value says which ones fit.",
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                    tooltip="The initial noise.",
+                ),
+                io.Int.Input("steps", default=30, min=1, max=1000, tooltip="Sampling steps."),
+                io.Float.Input(
+                    "cfg", default=6.0, min=0.0, max=100.0, step=0.1,
+                    tooltip="Guidance scale; 1 switches guidance off and halves the time.",
+                ),
+                io.Combo.Input(
+                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler",
+                    tooltip="euler is what training uses; any other one works.",
+                ),
+                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple"),
+                io.Float.Input("fps", default=16.0, min=1.0, max=120.0, step=1.0, tooltip="Frames a second of the video."),
+                io.Latent.Input(
+                    "latent_image", optional=True,
+                    tooltip="Start from these latents' shape instead of width, height and length.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent"),
+                io.Image.Output(display_name="images"),
+                io.Video.Output(display_name="video"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, vae, width, height, length, seed, steps, cfg, sampler_name, scheduler,
+                fps, latent_image=None) -> io.NodeOutput:
+        if latent_image is None:
+            latent_image = {"samples": empty_latent(model, vae, width, height, length)}
+        else:
+            check_vae_fits(model.get_model_object("latent_format"), vae)
+        (latent,) = core_nodes.common_ksampler(
+            model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image
+        )
+        images = vae.decode(latent["samples"]).flatten(0, -4)
+        video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images, frame_rate=Fraction(fps)))
+        return io.NodeOutput(latent, images, video)

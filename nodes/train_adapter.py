@@ -1,0 +1,210 @@
+"""Train PersonalVideo Adapter: reward tuning of the user's own video model, inside ComfyUI."""
+
+import time
+from pathlib import Path
+
+import comfy.model_management
+import comfy.samplers
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..prompts import parse
+from ..rewards.augmentation import AUGMENTATIONS
+from ..training.run import TrainingRun
+from ..training.settings import PRESETS, TrainingSettings, apply_preset
+from ..training.trainer import TrainingFailure
+from .train_progress import TrainProgress, side_by_side
+from .video_latent import empty_latent
+from .wire_types import CATEGORY, IdentityType, LoraModelType, LossMapType, SemanticRewardType
+
+NEW_LORA = "[None]"
+
+
+class TrainAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PersonalVideoTrainAdapter",
+            display_name="Train PersonalVideo Adapter",
+            category=CATEGORY,
+            description="Teaches a video model one person by rewarding the videos it samples itself: no training "
+            "videos, no captions of your photos. The result is a LoRA for the late sampling steps.",
+            search_aliases=["train lora", "identity training", "reward tuning", "PersonalVideo"],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Model.Input("model", tooltip="The text-to-video model; style LoRAs may be on it already."),
+                io.Clip.Input("clip", tooltip="Its text encoder."),
+                io.Vae.Input("vae", tooltip="Its video VAE."),
+                IdentityType.Input("identity", tooltip="From Load Identity Images."),
+                io.String.Input(
+                    "prompts", multiline=True, default="",
+                    tooltip="One prompt a line, each with the trigger word, as Simulated Prompts makes them. "
+                    "The last one is kept out of training and shows the before/after preview.",
+                ),
+                io.String.Input("negative_prompt", multiline=True, default="", tooltip="What to avoid; unused at cfg 1."),
+                io.Int.Input("width", default=512, min=16, max=4096, step=8, tooltip="Pixels of the training videos. "
+                             "Time and memory grow with it; faces under about 64 pixels teach little."),
+                io.Int.Input("height", default=512, min=16, max=4096, step=8, tooltip="Pixels of the training videos."),
+                io.Int.Input("length", default=17, min=1, max=513, tooltip="Frames of the training videos."),
+                io.Int.Input(
+                    "steps", default=800, min=1, max=100000,
+                    tooltip="Training steps in all, one video each. The paper: 800 for AnimateDiff, 4000 for HunyuanVideo.",
+                ),
+                io.Int.Input(
+                    "sampling_steps", default=30, min=2, max=200,
+                    tooltip="Sampling steps of a training video; use what you sample with later. The paper: 50.",
+                ),
+                io.Float.Input(
+                    "cfg", default=6.0, min=1.0, max=30.0, step=0.1,
+                    tooltip="Guidance scale; use what you sample with later. 1 halves the time. The paper: 7.5.",
+                ),
+                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple",
+                               tooltip="Noise schedule of the training videos."),
+                io.Float.Input(
+                    "start_percent", default=0.75, min=0.0, max=0.999, step=0.001,
+                    tooltip="The adapter acts from here to the end of sampling. 0.75 (the paper) keeps layout and motion; "
+                    "lower changes more of the person and more of the video.",
+                ),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF,
+                             control_after_generate=io.ControlAfterGenerate.fixed,
+                             tooltip="Fixes every random choice of the run."),
+                io.String.Input("filename_prefix", default="loras/personalvideo",
+                                tooltip="Where the LoRA is saved, below ComfyUI's output folder."),
+                io.Int.Input("gradient_steps", default=4, min=1, max=50, advanced=True,
+                             tooltip="K: gradient flows through the last K sampling steps. More is slower and needs more memory."),
+                io.Int.Input("rank", default=16, min=1, max=256, advanced=True,
+                             tooltip="Rank of the LoRA. The paper does not name one."),
+                io.Float.Input("alpha", default=16.0, min=0.01, max=1024.0, step=0.01, advanced=True,
+                               tooltip="Scale of the LoRA is alpha / rank."),
+                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, advanced=True,
+                               tooltip="Of AdamW. The paper: 1e-4 for AnimateDiff, 2e-5 for HunyuanVideo."),
+                io.Float.Input("weight_decay", default=1e-2, min=0.0, max=1.0, step=1e-5, advanced=True,
+                               tooltip="Of AdamW. The paper: 1e-2 for AnimateDiff, 1e-4 for HunyuanVideo."),
+                io.Float.Input("identity_weight", default=1.0, min=0.0, max=100.0, step=0.01, advanced=True,
+                               tooltip="Weight of the identity loss (1 - similarity). The paper: 1."),
+                io.Float.Input("semantic_weight", default=1.0, min=0.0, max=100.0, step=0.01, advanced=True,
+                               tooltip="Weight of the semantic consistency loss. The paper: 1."),
+                io.Float.Input("preserve_weight", default=0.0, min=0.0, max=100.0, step=0.01, advanced=True,
+                               tooltip="Weight of keeping everything outside the head as the base model paints it. "
+                               "Not in the paper; 1 to 2 keeps clothes and background still."),
+                io.Int.Input("num_frames", default=4, min=1, max=64, advanced=True,
+                             tooltip="M: frames a step that the semantic loss compares."),
+                io.Int.Input("bank_seeds", default=1, min=1, max=1000, advanced=True,
+                             tooltip="Initial noises a prompt. More gives more variety and more time to sample the "
+                             "original model's videos."),
+                io.Int.Input("save_every", default=50, min=1, max=100000, advanced=True,
+                             tooltip="Training steps between saves; cancelling always saves."),
+                io.Int.Input("preview_every", default=10, min=1, max=100000, advanced=True,
+                             tooltip="Training steps between preview pictures on this node."),
+                io.Combo.Input("existing_lora", options=[NEW_LORA] + folder_paths.get_filename_list("loras"),
+                               default=NEW_LORA, advanced=True,
+                               tooltip="Go on with a LoRA this node has saved; a cancelled run continues exactly."),
+                io.Combo.Input("preset", options=list(PRESETS), default="custom", advanced=True,
+                               tooltip="custom uses the values above. A paper preset replaces those the paper states."),
+                io.Combo.Input("augmentation", options=list(AUGMENTATIONS), default="robust", advanced=True,
+                               tooltip="What is done to faces before they are compared. robust keeps the model from "
+                               "fooling the recognizer with invisible patterns; paper is colour jitter only."),
+                io.Int.Input("identity_frames", default=1, min=1, max=64, advanced=True,
+                             tooltip="Frames a step that the identity loss looks at. The paper: 1."),
+                io.Boolean.Input("gradient_checkpointing", default=True, advanced=True,
+                                 tooltip="Recompute activations in the backward pass: slower, far less memory."),
+                io.String.Input("trigger_word", default="sks", advanced=True,
+                                tooltip="The word for the person in the prompts; stored in the LoRA."),
+                SemanticRewardType.Input("semantic_reward", optional=True,
+                                         tooltip="Keeps meaning and motion of the videos. Without it only the identity is rewarded."),
+            ],
+            outputs=[
+                LoraModelType.Output(display_name="lora"),
+                LossMapType.Output(display_name="loss_map"),
+                io.Int.Output(display_name="steps"),
+                io.Image.Output(display_name="before_after",
+                                tooltip="A clip of the prompt kept out of training: the original model left, the adapter right."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, prompts=None, trigger_word=None, steps=None, existing_lora=None):
+        if existing_lora not in (None, NEW_LORA, *folder_paths.get_filename_list("loras")):
+            return f"existing_lora: {existing_lora} is not there any more; refresh (R) and choose again."
+        if prompts is None or trigger_word is None:
+            return True
+        return _prompt_problem(parse(prompts), trigger_word) or True
+
+    @classmethod
+    def execute(cls, model, clip, vae, identity, prompts, negative_prompt, width, height, length, filename_prefix,
+                save_every, preview_every, existing_lora, preset, trigger_word, semantic_reward=None,
+                **settings) -> io.NodeOutput:
+        lines = parse(prompts)
+        problem = _prompt_problem(lines, trigger_word)
+        if problem:
+            raise ValueError(problem)
+        started = time.monotonic()
+        run = TrainingRun(
+            model=model, clip=clip, vae=vae, identity=identity, semantic_reward=semantic_reward,
+            prompts=lines, negative_prompt=negative_prompt,
+            latent=empty_latent(model, vae, width, height, length),
+            settings=apply_preset(TrainingSettings(**settings), preset),
+            trigger_word=trigger_word,
+            lora_path=_lora_path(filename_prefix, existing_lora),
+            resume=existing_lora != NEW_LORA,
+            save_every=save_every,
+        )
+        progress = TrainProgress(cls.hidden.unique_id, run, preview_every)
+        try:
+            run.execute(progress)
+        except comfy.model_management.InterruptProcessingException:
+            saved = f"; the work so far is in {run.lora_path.name}" if run.state.step else ""
+            progress.text(f"Cancelled at step {run.state.step}{saved}.")
+            raise
+        except TrainingFailure as failure:
+            raise ValueError(f"{failure} Step {run.state.step} is saved in {run.lora_path.name}.") from failure
+        except comfy.model_management.OOM_EXCEPTION as error:
+            raise ValueError(_memory_advice(run.settings, width, height, length)) from error
+
+        report = run.report(time.monotonic() - started)
+        before_after = side_by_side(run.before, run.after)
+        return io.NodeOutput(
+            run.lora(), _loss_map(run), run.state.step, before_after, report,
+            ui=ui.PreviewImage(before_after, cls=cls),
+        )
+
+
+def _prompt_problem(prompts: list[str], trigger_word: str) -> str | None:
+    if len(prompts) < 2:
+        return ("prompts: at least 2 lines are needed, one to train on and one to keep for the preview; "
+                "connect Simulated Prompts.")
+    for prompt in prompts:
+        if trigger_word not in prompt.split():
+            return (f'prompts: "{prompt[:60]}" does not contain the trigger word {trigger_word}; '
+                    "use Simulated Prompts, or write the trigger word into every line.")
+    return None
+
+
+def _lora_path(filename_prefix: str, existing_lora: str) -> Path:
+    if existing_lora != NEW_LORA:
+        return Path(folder_paths.get_full_path_or_raise("loras", existing_lora))
+    folder, filename, counter, _, _ = folder_paths.get_save_image_path(
+        filename_prefix, folder_paths.get_output_directory()
+    )
+    return Path(folder) / f"{filename}_{counter:05}_.safetensors"
+
+
+def _loss_map(run: TrainingRun) -> dict[str, list[float]]:
+    """For the core Plot Loss Graph, which cannot draw fewer than two or all equal values."""
+    losses = [record.loss for record in run.state.history if record.loss == record.loss]
+    if len(set(losses)) < 2:
+        level = losses[0] if losses else 0.0
+        losses = [level, level + 1e-6]
+    return {"loss": losses}
+
+
+def _memory_advice(settings: TrainingSettings, width: int, height: int, length: int) -> str:
+    if not settings.gradient_checkpointing:
+        return "Out of memory; switch gradient_checkpointing on."
+    if settings.gradient_steps > 1 or settings.num_frames > 2:
+        return (f"Out of memory; lower gradient_steps (now {settings.gradient_steps}) to 1 "
+                f"and num_frames (now {settings.num_frames}) to 2.")
+    return (f"Out of memory; lower width and height (now {width} x {height}) by a third, "
+            f"or length (now {length}) by half.")
