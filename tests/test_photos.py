@@ -192,11 +192,31 @@ def test_the_fingerprint_follows_names_and_contents_of_the_pictures_only(photos,
     assert len({first, renamed, photos.folder_fingerprint(tmp_path)}) == 3
 
 
+def test_a_file_or_folder_without_permission_does_not_stop_the_others(photos, picture, tmp_path, monkeypatch):
+    def refuse(path, *_):
+        if "closed" in path.name:
+            raise PermissionError(13, "Permission denied")
+        return original[path.is_dir()](path)
+
+    for folder in ("closed", "open"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(_png(picture))
+    (tmp_path / "open" / "closed.png").write_bytes(_png(picture))
+    original = type(tmp_path).read_bytes, type(tmp_path).iterdir
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
+    assert photos.list_identity_folders([tmp_path]) == ["open"]
+    assert photos.folder_fingerprint(tmp_path / "open")
+    problems = [photo.problem for photo in photos.read_folder(tmp_path / "open")]
+    assert problems[0] is None and "could not be opened (Permission denied)" in problems[1]
+
+
 def test_identity_folders_are_those_that_hold_a_picture(photos, picture, tmp_path):
-    for name in ("input/anna10", "input/anna2", "input/text", "input/deep/er", "demo/anna2", "demo/zoe"):
-        (tmp_path / name).mkdir(parents=True)
-    for name in ("input/loose", "input/anna10/a", "input/anna2/a", "input/deep/er/a", "demo/anna2/a", "demo/zoe/a"):
-        (tmp_path / f"{name}.png").write_bytes(_png(picture))
+    for folder in ("input/anna10", "input/anna2", "input/deep/er", "input/.trash", "demo/anna2", "demo/zoe"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.png").write_bytes(_png(picture))
+    (tmp_path / "input" / "loose.png").write_bytes(_png(picture))
+    (tmp_path / "input" / "text").mkdir()
     roots = [tmp_path / "input", tmp_path / "missing", tmp_path / "demo"]
     assert photos.list_identity_folders(roots) == ["anna2", "anna10", "zoe"]
 

@@ -1,0 +1,78 @@
+"""Judge, held-out prompts and evaluation cannot be reached from the code that trains; imports point one way."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = ("adapters", "rewards", "training", "evaluation", "prompts", "demo", "nodes")
+MAY_IMPORT = {
+    "adapters": set(),
+    "prompts": set(),
+    "rewards": set(),
+    "training": {"adapters", "rewards"},
+    "evaluation": {"rewards"},
+    "demo": {"rewards"},
+    "nodes": {"adapters", "prompts", "rewards", "training", "evaluation", "demo"},
+}
+
+
+def imported_folders(path: Path) -> set[str]:
+    """Folders of this pack that a module imports by relative imports."""
+    package = path.relative_to(ROOT).parent.parts
+    folders = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[:len(package) - node.level + 1]
+            target = base + tuple((node.module or "").split("."))
+            names = [target] if node.module else [base + (alias.name,) for alias in node.names]
+            folders |= {name[0] for name in names if name and name[0]}
+    return folders
+
+
+def test_imports_point_one_way():
+    for folder in SHIPPED:
+        for path in (ROOT / folder).rglob("*.py"):
+            assert imported_folders(path) <= MAY_IMPORT[folder] | {folder}, path.relative_to(ROOT)
+
+
+def test_train_node_reaches_neither_demo_nor_evaluation():
+    for name in ("train_adapter.py", "train_progress.py"):
+        assert not imported_folders(ROOT / "nodes" / name) & {"demo", "evaluation"}
+
+
+def test_held_out_prompts_are_not_among_the_training_prompts():
+    def lines(path):
+        return {line.strip() for line in (ROOT / path).read_text().splitlines() if line.strip()}
+
+    training, held_out = lines("prompts/demo.txt"), lines("demo/held_out.txt")
+    assert len(training) == 50 and len(held_out) >= 24
+    assert not training & held_out
+
+
+def test_only_evaluation_tools_read_the_held_out_prompts():
+    readers = [
+        path.relative_to(ROOT).as_posix()
+        for folder in SHIPPED
+        for path in (ROOT / folder).rglob("*.py")
+        if "held_out.txt" in path.read_text()
+    ]
+    assert set(readers) <= {"demo/train/prompts.py"}
+
+
+def test_shipped_code_has_no_network_no_subprocess_and_no_pickle():
+    forbidden = {"requests", "urllib", "aiohttp", "httpx", "subprocess", "socket", "pickle", "ctypes"}
+    for folder in SHIPPED:
+        if folder == "demo":
+            paths = (ROOT / folder).glob("*.py")
+        else:
+            paths = (ROOT / folder).rglob("*.py")
+        for path in paths:
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [node.module]
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    assert node.func.id not in {"eval", "exec"}, path
+                assert not {name.split(".")[0] for name in names} & forbidden, path
