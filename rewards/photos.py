@@ -87,12 +87,16 @@ def folder_fingerprint(path: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for file in _picture_files(Path(path)):
-        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        try:
+            content = hashlib.sha256(file.read_bytes()).digest()
+        except OSError:
+            content = b"unreadable"  # read_photo reports it
+        digest.update(file.name.encode() + b"\0" + content)
     return digest.hexdigest()
 
 
 def list_identity_folders(roots: Iterable[str | Path]) -> list[str]:
-    """Names of the folders directly below the roots that hold a picture, in natural order."""
+    """Names of the visible folders directly below the roots that hold a picture, in natural order."""
     folders = (folder for root in map(Path, roots) if root.is_dir() for folder in root.iterdir())
     return sorted({folder.name for folder in folders if folder.is_dir() and _holds_picture(folder)}, key=_natural)
 
@@ -115,7 +119,10 @@ def _is_picture(file: Path) -> bool:
 
 
 def _holds_picture(folder: Path) -> bool:
-    return any(map(_is_picture, folder.iterdir()))
+    try:
+        return not folder.name.startswith(".") and any(map(_is_picture, folder.iterdir()))
+    except OSError:
+        return False  # a folder that may not be listed must not take the others with it
 
 
 def _natural(name: str) -> list:
