@@ -1,0 +1,119 @@
+"""Trains the demo's style LoRA, a film-noir look, in the key format that most LoRA trainers write.
+
+    python -m demo.train.style_lora --work DIR --minutes 6
+
+The video network stays as exported; rank 8 on every linear layer of the blocks' attention and feed-forward.
+"""
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import trange
+
+from ..sheets import save_sheet
+from ..weights import FOLDER
+from ..world import noir
+from .common import arguments, clock, set_lr
+from .sample import Sampler, held_out_captions
+from .t2v import Captions, draw_sigmas
+
+PATH = FOLDER.parent / "loras" / "demo style noir.safetensors"
+RANK, ALPHA = 8, 8.0
+CLIPS = 2000
+BATCH = 16
+LR = 1.5e-3
+SEED = 70
+
+
+class Lora(nn.Module):
+    """A low-rank addition to one linear layer; it starts as nothing."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(RANK, layer.in_features) / math.sqrt(layer.in_features))
+        self.up = nn.Parameter(torch.zeros(layer.out_features, RANK))
+        layer.register_forward_hook(self.add)
+
+    def add(self, _, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return output + F.linear(F.linear(inputs[0], self.down), self.up) * (ALPHA / RANK)
+
+
+def attach(wan: nn.Module) -> dict[str, Lora]:
+    """A LoRA on each linear layer of the blocks, by the layer's name."""
+    return {
+        name: Lora(layer) for name, layer in wan.named_modules()
+        if name.startswith("blocks.") and isinstance(layer, nn.Linear)
+    }
+
+
+def save(loras: dict[str, Lora], path: Path) -> None:
+    tensors = {}
+    for name, lora in loras.items():
+        key = "lora_unet_" + name.replace(".", "_")
+        tensors[f"{key}.lora_down.weight"] = lora.down.detach().half()
+        tensors[f"{key}.lora_up.weight"] = lora.up.detach().half()
+        tensors[f"{key}.alpha"] = torch.tensor(ALPHA).half()
+    path.parent.mkdir(exist_ok=True)
+    save_file(tensors, path, {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(RANK),
+        "ss_network_alpha": str(ALPHA),
+        "ss_base_model_version": "personalvideo-demo-wan",
+        "modelspec.title": "Demo style noir",
+        "modelspec.description": "Film-noir look for the PersonalVideo demo model: pale colours, strong contrast, vignette.",
+        "modelspec.license": "Apache-2.0",
+    })
+
+
+@torch.no_grad()
+def noir_latents(sampler: Sampler, frames: Tensor, chunk: int = 20) -> Tensor:
+    """Latents [N, 8, 8, 8, 8] of clips [N, 8, 3, 64, 64] (bytes) in the noir look."""
+    parts = []
+    for start in trange(0, len(frames), chunk, desc="noir clips"):
+        styled = noir(frames[start:start + chunk].float() / 255)
+        with torch.autocast("cpu", torch.bfloat16):
+            parts.append(sampler.vae.encode((styled * 2 - 1).transpose(1, 2)).float())
+    return torch.cat(parts)
+
+
+def train(sampler: Sampler, loras: dict[str, Lora], latents: Tensor, action: Tensor, minutes: float) -> int:
+    captions = Captions()
+    adam = torch.optim.AdamW([p for lora in loras.values() for p in lora.parameters()], weight_decay=0.01)
+    for step, progress in enumerate(clock(minutes, "style LoRA")):
+        rows = torch.randint(0, len(latents), (BATCH,))
+        clean, noise = latents[rows], torch.randn(BATCH, *latents.shape[1:])
+        sigma = draw_sigmas(BATCH)
+        mix = sigma.view(-1, 1, 1, 1, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            text = sampler.text(captions.draw(action[rows]))
+            velocity = sampler.wan((1 - mix) * clean + mix * noise, sigma * 1000, text)
+        loss = (velocity.float() - (noise - clean)).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        set_lr(adam, LR * min(1, step / 20) * (1.02 - progress))
+        adam.step()
+    return step
+
+
+def main(work: Path, minutes: float) -> None:
+    torch.manual_seed(SEED)
+    sampler = Sampler()
+    captions = held_out_captions()[:8]
+    before = sampler(captions, seed=7)
+    clips = torch.load(work / "clips.pt", mmap=True)
+    latents = noir_latents(sampler, clips["frames"][:CLIPS])
+    loras = attach(sampler.wan)
+    steps = train(sampler, loras, latents, clips["action"][:CLIPS], minutes)
+    save(loras, PATH)
+    save_sheet(torch.stack([before[:, 3], sampler(captions, seed=7)[:, 3]]), work / "style_lora.png", zoom=3)
+    print(f"style LoRA: {steps} steps, {PATH.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    args = arguments(__doc__, minutes=6)
+    main(args.work, args.minutes)
