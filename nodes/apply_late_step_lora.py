@@ -57,12 +57,6 @@ class ApplyLateStepLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, start_percent=None, end_percent=None):
-        if start_percent is None or end_percent is None or FROM_FILE in (start_percent, end_percent):
-            return True
-        return _window_problem(start_percent, end_percent) or True
-
-    @classmethod
     def fingerprint_inputs(cls, lora_name=None, **kwargs):
         path = lora_name and folder_paths.get_full_path("loras", lora_name)
         return os.path.getmtime(path) if path else None
@@ -90,15 +84,12 @@ def _window(start: float, end: float, info: AdapterInfo | None) -> tuple[float, 
         start = info.start_percent if info else DEFAULT_START
     if end == FROM_FILE:
         end = info.end_percent if info else DEFAULT_END
-    problem = _window_problem(start, end)
-    if problem:
-        raise ValueError(problem)
-    return start, end
-
-
-def _window_problem(start: float, end: float) -> str | None:
     if not (0 <= start <= 1 and 0 <= end <= 1):
-        return f"start_percent, end_percent: {start:g} and {end:g} must lie between 0 and 1 (or be -1: from the file)."
+        raise ValueError(
+            f"start_percent, end_percent: {start:g} and {end:g} must lie between 0 and 1, or be -1 for the file's value."
+        )
     if start > end:
-        return f"start_percent: the window starts at {start:g}, after its end {end:g}; lower it or raise end_percent."
-    return None
+        raise ValueError(
+            f"start_percent: the window starts at {start:g}, after its end {end:g}; lower it or raise end_percent."
+        )
+    return start, end

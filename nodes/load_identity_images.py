@@ -13,6 +13,7 @@ from .wire_types import CATEGORY, FaceModelType, IdentityType
 DEMO_IDENTITIES = Path(__file__).parent.parent / "demo" / "identities"
 DEMO_PREFIX = "demo/"
 NO_FOLDER = "[None]"
+HOST_CLIPSPACE = "clipspace"
 
 
 class LoadIdentityImages(io.ComfyNode):
@@ -99,6 +100,7 @@ def _recognize(photos: list[Photo], face_model: FaceModel) -> tuple[Identity, st
 
 def _folders() -> list[str]:
     own = list_identity_folders([folder_paths.get_input_directory()])
+    own = [name for name in own if name != HOST_CLIPSPACE]
     return own + [DEMO_PREFIX + name for name in list_identity_folders([DEMO_IDENTITIES])]
 
 

@@ -125,14 +125,6 @@ class TrainAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, prompts=None, trigger_word=None, steps=None, existing_lora=None):
-        if existing_lora not in (None, NEW_LORA, *folder_paths.get_filename_list("loras")):
-            return f"existing_lora: {existing_lora} is not there any more; refresh (R) and choose again."
-        if prompts is None or trigger_word is None:
-            return True
-        return _prompt_problem(parse(prompts), trigger_word) or True
-
-    @classmethod
     def execute(cls, model, clip, vae, identity, prompts, negative_prompt, width, height, length, filename_prefix,
                 save_every, preview_every, existing_lora, preset, trigger_word, semantic_reward=None,
                 **settings) -> io.NodeOutput:
