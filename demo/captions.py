@@ -28,7 +28,7 @@ MAX_WORDS = 20
 
 
 def caption(scene: int, shirt: int, motion: int, subject: str = "person") -> str:
-    """`a person on the beach, wearing a red shirt, moving left`."""
+    """``a person on the beach, wearing a red shirt, moving left``."""
     where, how = SCENES[SCENE_NAMES[scene]], MOTIONS[MOTION_NAMES[motion]]
     return f"a {subject} {where}, wearing a {SHIRTS[shirt]} shirt, {how}"
 

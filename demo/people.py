@@ -28,7 +28,7 @@ SHOWN_PEOPLE_SEED = 20251122  # chosen before anything was trained
 
 @dataclass
 class People:
-    """N people: one long tensor [N] per attribute, and `shape` [N, 6] in 0..1 (see SHAPES)."""
+    """N people: one long tensor [N] per attribute, and ``shape`` [N, 6] in 0..1 (see SHAPES)."""
 
     hair_colour: Tensor
     hair_style: Tensor
@@ -44,7 +44,7 @@ class People:
         return People(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def repeat(self, times: int) -> People:
-        """Each person `times` times in a row."""
+        """Each person ``times`` times in a row."""
         return People(*(getattr(self, field.name).repeat_interleave(times, 0) for field in fields(self)))
 
     def look(self) -> Tensor:
@@ -74,7 +74,7 @@ def _draw(count: int, generator: torch.Generator) -> People:
 
 
 def shown_people() -> People:
-    """The people of `demo/identities`; their looks are left out of all training data."""
+    """The people of ``demo/identities``; their looks are left out of all training data."""
     return _draw(SHOWN_PEOPLE, torch.Generator().manual_seed(SHOWN_PEOPLE_SEED))
 
 

@@ -155,7 +155,7 @@ class Scorer(nn.Module):
         return F.normalize(self.image_network(frames * 2 - 1).float(), dim=-1)
 
     def text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, 20] of `captions.tokenise`."""
+        """Tokens [N, 20] of ``captions.tokenise``."""
         there = (tokens > 0).float()[..., None]
         return F.normalize(self.text_network((self.words(tokens) * there).sum(1) / 4).float(), dim=-1)
 

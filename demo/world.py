@@ -33,7 +33,7 @@ LIPS, WHITE, BLACK = torch.tensor([0.50, 0.12, 0.14]), torch.tensor([0.98] * 3),
 
 @dataclass
 class Poses:
-    """Where N heads are: `box` [N, 3] = (cx, cy, s) in frame coordinates -1..1, `pitch` [N] in -1..1."""
+    """Where N heads are: ``box`` [N, 3] = (cx, cy, s) in frame coordinates -1..1, ``pitch`` [N] in -1..1."""
 
     box: Tensor
     pitch: Tensor
@@ -43,7 +43,7 @@ class Poses:
 
 
 def poses(motion: Tensor, progress: Tensor, generator: torch.Generator) -> Poses:
-    """Poses of clips [B] with a motion number each at the times `progress` [B, T] in 0..1, as [B * T]."""
+    """Poses of clips [B] with a motion number each at the times ``progress`` [B, T] in 0..1, as [B * T]."""
     def jitter(width: float) -> Tensor:
         return (torch.rand(len(motion), 1, generator=generator) - 0.5) * width
 
@@ -79,7 +79,7 @@ class _Heads:
         return edge(distance, self.pixel)
 
     def paint(self, mask: Tensor, colour: Tensor) -> None:
-        """Blend `colour` [3] or [N, 3] over the frames where `mask` [N, 64, 64] is 1."""
+        """Blend ``colour`` [3] or [N, 3] over the frames where ``mask`` [N, 64, 64] is 1."""
         colour = colour.expand(len(self.frames), 3)[:, :, None, None]
         self.frames.lerp_(colour.expand_as(self.frames), mask[:, None].expand_as(self.frames))
 
@@ -164,19 +164,23 @@ def _draw_rims(head: _Heads) -> None:
 
 
 def _draw_hair(head: _Heads, width: Tensor, height: float, hair: Tensor) -> None:
-    u, v, cover, paint, has = head.u, head.v, head.cover, head.paint, head.has
+    u, v = head.u, head.v
     bow = (u / width) ** 2
     zigzag = (torch.remainder(u * 2.6 + 0.5, 1.0) - 0.5).abs() * 2
+    top = v + 0.06
 
-    paint(cover(_all(_ellipse(u, v + 0.06, width + 0.06, height + 0.04), 0.22 * bow - v - 0.48)) * has("hair_style", 0), hair)
-    paint(cover(_all(_ellipse(u, v + 0.06, width + 0.1, height + 0.08), 0.5 * bow - v - 0.42)) * has("hair_style", 1), hair)
-    paint(cover(_all(_ellipse(u, v + 0.06, width + 0.1, height + 0.1), 0.35 * bow - v - 0.5)) * has("hair_style", 2), hair)
-    spikes = _all(
-        width + 0.06 - u.abs(),
-        v + height - 0.1 + 0.42 * zigzag - 0.2 * bow,
-        0.15 * zigzag + 0.2 * bow - v - 0.5,
+    styles = (
+        _all(_ellipse(u, top, width + 0.06, height + 0.04), 0.22 * bow - v - 0.48),
+        _all(_ellipse(u, top, width + 0.1, height + 0.08), 0.5 * bow - v - 0.42),
+        _all(_ellipse(u, top, width + 0.1, height + 0.1), 0.35 * bow - v - 0.5),
+        _all(
+            width + 0.06 - u.abs(),
+            v + height - 0.1 + 0.42 * zigzag - 0.2 * bow,
+            0.15 * zigzag + 0.2 * bow - v - 0.5,
+        ),
     )
-    paint(cover(spikes) * has("hair_style", 3), hair)
+    for style, distance in enumerate(styles):
+        head.paint(head.cover(distance) * head.has("hair_style", style), hair)
 
 
 def render(people: People, where: Poses, scene: Tensor, shirt: Tensor, chunk: int = 12) -> Tensor:
@@ -190,7 +194,7 @@ def render(people: People, where: Poses, scene: Tensor, shirt: Tensor, chunk: in
 
 @dataclass
 class Clips:
-    """B clips: `frames` [B, 8, 3, 64, 64] in 0..1, `action` [B, 3] = scene, shirt, motion, `box` [B, 8, 3]."""
+    """B clips: ``frames`` [B, 8, 3, 64, 64] in 0..1, ``action`` [B, 3] = scene, shirt, motion, ``box`` [B, 8, 3]."""
 
     frames: Tensor
     action: Tensor
@@ -231,6 +235,6 @@ def noir(frames: Tensor) -> Tensor:
     grey = (frames * frames.new_tensor([0.30, 0.59, 0.11]).view(3, 1, 1)).sum(-3, keepdim=True)
     pale = grey + 0.28 * (frames - grey)
     contrast = torch.sigmoid((pale - 0.45) * 6.5)
-    graded = contrast * contrast.new_tensor([0.97, 0.98, 1.00]).view(3, 1, 1) + contrast.new_tensor([0.0, 0.005, 0.03]).view(3, 1, 1)
+    gain, lift = (contrast.new_tensor(rgb).view(3, 1, 1) for rgb in ([0.97, 0.98, 1.00], [0.0, 0.005, 0.03]))
     vignette = 1 - 0.55 * ((X ** 2 + Y ** 2) / 2).to(frames) ** 1.2
-    return (graded * vignette).clamp(0, 1)
+    return ((contrast * gain + lift) * vignette).clamp(0, 1)

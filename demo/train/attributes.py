@@ -47,7 +47,8 @@ def report(classifier: AttributeClassifier, faces: Faces) -> str:
             for name in ATTRIBUTES
         }
         error = (skin - faces.people.skin()[faces.training_people:]).abs().mean()
-        lines.append(f"{kind}: " + ", ".join(f"{name} {share:.3f}" for name, share in right.items()) + f", skin off by {error:.3f}")
+        shares = ", ".join(f"{name} {share:.3f}" for name, share in right.items())
+        lines.append(f"{kind}: {shares}, skin off by {error:.3f}")
     return "; ".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What the training scripts share: arguments, files, the Muon optimizer, the exponential moving average."""
+"""What the training scripts share: arguments, files, the clock, the Muon optimizer."""
 from __future__ import annotations
 
 import argparse
@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 
 def arguments(doc: str, minutes: float | None = None, names: list[str] | None = None) -> argparse.Namespace:
-    """`--work DIR` for data, checkpoints and pictures; `--minutes` to train; `--threads`; which of several `names`."""
+    """What every script takes: a working folder, threads, and where it fits minutes and what to train."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints, not in git")
-    parser.add_argument("--threads", type=int, default=1, help="one is best: two jobs with one thread each beat one with two")
+    parser.add_argument("--threads", type=int, default=1, help="two jobs of one thread beat one of two")
     if minutes is not None:
         parser.add_argument("--minutes", type=float, default=minutes, help=f"time to train (default {minutes:g})")
     if names is not None:
@@ -41,7 +41,7 @@ def processor_seconds() -> float:
 
 
 def clock(minutes: float, label: str):
-    """Yields progress in 0..1 until `minutes` of processor time have passed, with a bar."""
+    """Yields progress in 0..1 until ``minutes`` of processor time have passed, with a bar."""
     began = processor_seconds()
     with tqdm(desc=label, unit="step") as bar:
         while (progress := (processor_seconds() - began) / 60 / minutes) < 1:
@@ -75,7 +75,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """One update with the learning rate `lr * scale`."""
+        """One update with the learning rate ``lr * scale``."""
         for shape, group in self.groups.items():
             gradient = torch.stack([parameter.grad.reshape(shape) for parameter in group])
             buffer = self.buffers[shape].mul_(self.momentum).add_(gradient)

@@ -27,7 +27,7 @@ def bytes_of(frames: Tensor) -> Tensor:
 
 
 def render_clips(count: int, seed: int, chunk: int = 50) -> dict[str, Tensor]:
-    """`frames` [count, 8, 3, 64, 64] as bytes, `action` [count, 3], `box` [count, 8, 3]; a new person a clip."""
+    """``frames`` [count, 8, 3, 64, 64] as bytes, ``action`` [count, 3], ``box`` [count, 8, 3]; a new person a clip."""
     generator = torch.Generator().manual_seed(seed)
     frames = torch.empty(count, FRAMES, 3, 64, 64, dtype=torch.uint8)
     action, box = torch.empty(count, 3, dtype=torch.long), torch.empty(count, FRAMES, 3)
@@ -39,7 +39,7 @@ def render_clips(count: int, seed: int, chunk: int = 50) -> dict[str, Tensor]:
 
 
 def render_faces(count: int, views: int, seed: int) -> dict[str, Tensor | dict[str, Tensor]]:
-    """`frames` [count, views, 3, 64, 64] as bytes and `box` [count, views, 3] of `people` in random situations."""
+    """``frames`` [count, views, 3, 64, 64] as bytes and ``box`` [count, views, 3] of ``people`` in random situations."""
     generator = torch.Generator().manual_seed(seed)
     people: People = sample_people(count, generator)
     frames = torch.empty(count, views, 3, 64, 64, dtype=torch.uint8)

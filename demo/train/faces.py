@@ -19,7 +19,7 @@ TEST_PEOPLE = 200  # the last ones of a set, never trained on
 
 @dataclass
 class Faces:
-    """P people in V pictures each: `frames` [P, V, 3, 64, 64] bytes, `box` [P, V, 3]."""
+    """P people in V pictures each: ``frames`` [P, V, 3, 64, 64] bytes, ``box`` [P, V, 3]."""
 
     frames: Tensor
     box: Tensor

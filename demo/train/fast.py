@@ -39,7 +39,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **_) -> Tensor:
 
 
 def use_fast_layers(wan: nn.Module) -> None:
-    """Puts these functions in the place of the host's, for `wan` and this process."""
+    """Puts these functions in the place of the host's, for ``wan`` and this process."""
     import comfy.ldm.wan.model as host
 
     host.apply_rope1, host.optimized_attention = _rotate, _attention

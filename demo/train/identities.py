@@ -1,9 +1,9 @@
-"""Draws the pictures of the people that come with the demo: `demo/identities/<name>/1.png` to `5.png`.
+"""Draws the pictures of the people that come with the demo: ``demo/identities/<name>/1.png`` to ``5.png``.
 
     python -m demo.train.identities
 
 Their seed was fixed before anything was trained, and no network has ever seen their combination of
-hair colour, hair style, glasses, beard and eye colour (`people.sample_people` leaves it out).
+hair colour, hair style, glasses, beard and eye colour (``people.sample_people`` leaves it out).
 """
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from .. import weights
 from ..captions import MOTION_NAMES, caption, every_caption, parse, tokenise
+from ..contact_sheet import save_sheet
 from ..people import ATTRIBUTES, sample_people
 from ..scenes import SIZE
-from ..sheets import save_sheet
 from ..world import crop, make_clips
 from .common import arguments
 from .sample import Sampler, held_out_captions

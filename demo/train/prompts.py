@@ -2,7 +2,7 @@
 
     python -m demo.train.prompts
 
-`prompts/demo.txt` is for the reward tuning, `demo/held_out.txt` for every figure that is reported.
+``prompts/demo.txt`` is for the reward tuning, ``demo/held_out.txt`` for every figure that is reported.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 2
 
 
 def spread(actions: list[tuple[int, int, int]], count: int) -> list[tuple[int, int, int]]:
-    """`count` actions in which every scene, shirt and motion comes about equally often."""
+    """``count`` actions in which every scene, shirt and motion comes about equally often."""
     used = [Counter(), Counter(), Counter()]
     chosen = []
     for _ in range(count):

@@ -44,7 +44,7 @@ PLANS = {
 
 
 def margin_loss(cosines: Tensor, person: Tensor, margin: float) -> Tensor:
-    """Cross entropy in which the right person's angle is made wider by `margin` radians."""
+    """Cross entropy in which the right person's angle is made wider by ``margin`` radians."""
     cosines = cosines.clamp(-1 + 1e-6, 1 - 1e-6)
     wider = torch.cos(torch.acos(cosines.gather(1, person[:, None])) + margin)
     return F.cross_entropy(cosines.scatter(1, person[:, None], wider) * SCALE, person)

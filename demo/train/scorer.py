@@ -42,7 +42,7 @@ def wordings() -> Tensor:
 
 
 def train(scorer: Scorer, frames: Tensor, meaning: Tensor, minutes: float) -> int:
-    """`frames` [N, 8, 3, 64, 64] bytes, `meaning` [N] = scene * 6 + shirt."""
+    """``frames`` [N, 8, 3, 64, 64] bytes, ``meaning`` [N] = scene * 6 + shirt."""
     adam = torch.optim.AdamW(scorer.parameters(), weight_decay=5e-4)
     for step, progress in enumerate(clock(minutes, "scorer")):
         clip = torch.randint(0, len(frames) - TEST_CLIPS, (BATCH,))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import trange
 
-from ..sheets import save_sheet
+from ..contact_sheet import save_sheet
 from ..weights import FOLDER
 from ..world import noir
 from .common import arguments, clock, set_lr

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from ..contact_sheet import save_sheet
 from ..networks import FrameVAE
 from ..scenes import X, Y
-from ..sheets import save_sheet
 from ..world import noir
 from .common import Muon, arguments, clock, save_atomically, set_lr
 
@@ -128,7 +128,7 @@ def measure_latents(vae: FrameVAE, frames: Tensor) -> None:
 
 @torch.no_grad()
 def psnr(vae: FrameVAE, frames: Tensor, sheet: Path) -> float:
-    """Peak signal to noise ratio, dB, on the test clips; originals over reconstructions go to `sheet`."""
+    """Peak signal to noise ratio, dB, on the test clips; originals over reconstructions go to ``sheet``."""
     x = as_input(frames[-TEST_CLIPS:]).transpose(1, 2)
     y = vae.decode(vae.encode(x)).clamp(-1, 1)
     pairs = torch.stack([x[:4], y[:4]], 1).flatten(0, 1).transpose(1, 2)
