@@ -53,7 +53,7 @@ def architecture_of(model: nn.Module) -> Architecture:
             return architecture
     supported = ", ".join(architecture.name for architecture in ARCHITECTURES)
     raise ValueError(
-        f"model: the family {type(model).__name__} is not supported for identity training; "
+        f"model: the family {type(model.model_config).__name__} is not supported for identity training; "
         f"connect a model of one of these families: {supported}."
     )
 

@@ -1,0 +1,119 @@
+"""Models and VAEs of the host beyond the demo's own: what fits works, what does not is named."""
+
+from dataclasses import replace
+
+import comfy.ldm.wan.vae
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models
+import pytest
+import torch
+from demo_world import PROMPTS
+
+
+@pytest.fixture(scope="module")
+def wan_vae():
+    """The host's causal Wan VAE, small and random, through the host's loader."""
+    network = comfy.ldm.wan.vae.WanVAE(
+        dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+        temperal_downsample=[False, True, True], image_channels=3, conv_out_channels=3,
+    )
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, value in network.state_dict().items():
+        fan_in = value[0].numel() if value.ndim > 1 else 1
+        state[name] = torch.ones_like(value) if "gamma" in name else (
+            torch.randn(value.shape, generator=generator) / max(1, fan_in) ** 0.5 * (1 if value.ndim > 1 else 0.02)
+        )
+    with torch.inference_mode():
+        return comfy.sd.VAE(sd=state)
+
+
+@pytest.fixture(scope="module")
+def sd15():
+    config = comfy.supported_models.SD15(dict(
+        image_size=32, in_channels=4, out_channels=4, model_channels=32, num_res_blocks=[1, 1], transformer_depth=[1, 1],
+        transformer_depth_output=[1, 1, 1, 1], transformer_depth_middle=1, channel_mult=[1, 2], context_dim=768,
+        use_linear_in_transformer=False, adm_in_channels=None, use_checkpoint=False, num_heads=4, legacy=False,
+        use_spatial_transformer=True, use_temporal_attention=False,
+    ))  # fmt: skip
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.CoreModelPatcher(config.get_model({}, ""), device, torch.device("cpu"))
+
+
+def test_unsupported_family_is_named_with_the_supported_ones(demo, sd15, tmp_path):
+    with pytest.raises(ValueError, match="the family SD15 is not supported .* one of these families: wan"):
+        demo.run(tmp_path / "a.safetensors", model=sd15)
+
+
+def test_frame_of_a_causal_vae_equals_the_full_decode(pack, wan_vae):
+    latents = torch.randn(1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        full = wan_vae.decode(latents)[0].movedim(-1, 1)
+    decoder = pack.training.frame_decoder.FrameDecoder(wan_vae)
+    decoder.prepare()
+    assert decoder.count(latents) == 9
+    frames = decoder.decode(latents.requires_grad_(True), [0, 5])
+    assert (frames.detach().clamp(0, 1) - full[[0, 5]]).abs().max() < 1e-5
+    frames.sum().backward()
+    assert torch.isfinite(latents.grad).all() and latents.grad.abs().sum() > 0
+
+
+def test_training_runs_on_the_hosts_own_wan_vae(demo, wan_vae, tmp_path, monkeypatch):
+    still = demo.pack.demo.faces.head_face(torch.tensor([0.0, -0.1, 0.6]), 64, 64, 1.0)
+    monkeypatch.setattr(demo.face_model, "find", lambda frames: [[still]] * len(frames))
+    monkeypatch.setattr(demo, "vae", wan_vae)
+    monkeypatch.setattr(demo, "latent", torch.zeros(1, 16, 2, 8, 8))
+    run = demo.train(tmp_path / "a.safetensors")
+    assert run.before.shape == run.after.shape == (5, 3, 64, 64)
+    assert all(record.loss == record.loss for record in run.state.history)
+
+
+@pytest.mark.parametrize("length, latent", [(1, 1), (5, 2), (81, 21)])
+def test_latent_length_follows_the_vae(pack, demo, wan_vae, length, latent):
+    empty = pack.nodes.video_latent.empty_latent(demo.model, wan_vae, 64, 48, length)
+    assert tuple(empty.shape) == (1, 16, latent, 6, 8)
+
+
+def test_length_between_two_valid_ones_names_both(pack, demo, wan_vae):
+    with pytest.raises(ValueError, match="cannot represent 80 frames; use 77 or 81"):
+        pack.nodes.video_latent.empty_latent(demo.model, wan_vae, 64, 64, 80)
+
+
+def test_vae_of_another_model_is_named(pack, sd15, wan_vae):
+    with pytest.raises(ValueError, match="vae: it has 16 latent channels and the model has 4"):
+        pack.nodes.video_latent.empty_latent(sd15, wan_vae, 64, 64, 5)
+
+
+def test_out_of_memory_says_what_to_lower(pack, demo):
+    advice = pack.nodes.train_adapter._memory_advice
+    assert "gradient_checkpointing on" in advice(demo.settings, 64, 64, 8)
+    checkpointed = replace(demo.settings, gradient_checkpointing=True)
+    assert "gradient_steps (now 2) to 1" in advice(checkpointed, 64, 64, 8)
+    small = replace(checkpointed, gradient_steps=1)
+    assert "width and height (now 64 x 64)" in advice(small, 64, 64, 8)
+
+
+@pytest.mark.parametrize("preset, steps, rate, decay", [
+    ("paper (AnimateDiff)", 800, 1e-4, 1e-2), ("paper (HunyuanVideo)", 4000, 2e-5, 1e-4),
+])
+def test_paper_presets_hold_the_papers_values(pack, demo, preset, steps, rate, decay):
+    settings = pack.training.settings.apply_preset(demo.settings, preset)
+    assert (settings.steps, settings.learning_rate, settings.weight_decay) == (steps, rate, decay)
+    assert (settings.start_percent, settings.preserve_weight, settings.identity_frames) == (0.75, 0.0, 1)
+    assert pack.training.settings.apply_preset(demo.settings, "custom") == demo.settings
+
+
+def test_held_out_prompt_is_encoded_but_never_trained_on(demo, tmp_path, monkeypatch):
+    trained_on = []
+    clip = demo.pack.training.teacher_bank.TeacherBank.clip
+
+    def record(bank, prompt, seed):
+        trained_on.append(prompt)
+        return clip(bank, prompt, seed)
+
+    monkeypatch.setattr(demo.pack.training.teacher_bank.TeacherBank, "clip", record)
+    demo.train(tmp_path / "a.safetensors", steps=12)
+    held_out = len(PROMPTS) - 1
+    assert trained_on[0] == held_out and set(trained_on[1:]) == set(range(held_out))
