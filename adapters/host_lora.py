@@ -6,6 +6,7 @@ whatever its key format: ours, kohya, diffusers.
 
 import comfy.lora
 import comfy.lora_convert
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter
 from torch import Tensor
@@ -52,4 +53,5 @@ def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str
             f"and {(up.shape[0], down.shape[1])} in the file; choose a LoRA trained for this model."
         )
     scale = strength * (1.0 if alpha is None else alpha / down.shape[0])
-    return LowRank(down, up, scale)
+    with torch.inference_mode(False):  # so that a training on top can differentiate through it
+        return LowRank(down.clone(), up.clone(), scale).requires_grad_(False)

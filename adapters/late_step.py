@@ -5,10 +5,12 @@ alike. It opens by sigma, never by step index, so any sampler, any scheduler and
 any truncated schedule see the same window.
 """
 
+import threading
 import uuid
 from dataclasses import dataclass
 
 import comfy.utils
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection, WrappersMP
 
@@ -47,7 +49,7 @@ class LateStepInjection:
         self.residuals = residuals
         self.window = window
         self.enabled = True
-        self._open = False
+        self._gate_state = threading.local()  # the host runs the clones of several GPUs in threads of their own
         self._hooks: dict[int, list] = {}
 
     def attach(self, patcher: ModelPatcher) -> None:
@@ -62,24 +64,31 @@ class LateStepInjection:
             comfy.utils.get_attr(patcher.model, name).register_forward_hook(self._hook(residual))
             for name, residual in self.residuals.items()
         ]
-        for residual in self.residuals.values():
-            residual.to(patcher.load_device)
+        self._move(patcher.load_device)
 
     def _eject(self, patcher: ModelPatcher) -> None:
-        for handle in self._hooks.pop(id(patcher.model), ()):
+        handles = self._hooks.pop(id(patcher.model), ())
+        for handle in handles:
             handle.remove()
+        if handles:
+            self._move(patcher.offload_device)
+
+    def _move(self, device: torch.device) -> None:
+        # Weights moved under inference mode could not be trained, nor trained through.
+        with torch.inference_mode(False):
+            for residual in self.residuals.values():
+                residual.to(device)
 
     def _hook(self, residual: LowRank):
         def add_residual(module, args, output):
-            if self._open:
+            if getattr(self._gate_state, "open", False):
                 return output + residual(args[0])
 
         return add_residual
 
     def _gate(self, executor, x, sigma, *args, **kwargs):
-        before = self._open
-        self._open = self.enabled and self.window.contains(float(sigma.max()))
+        self._gate_state.open = self.enabled and self.window.contains(float(sigma.max()))
         try:
             return executor(x, sigma, *args, **kwargs)
         finally:
-            self._open = before
+            self._gate_state.open = False

@@ -7,16 +7,16 @@ that names its modules as the host does.
 
 import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass
+import uuid
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .low_rank import LowRank, LowRankAdapter
+from .low_rank import LowRankAdapter
 
 METADATA_KEY = "personalvideo"
 
@@ -59,20 +59,6 @@ def to_state_dict(adapter: LowRankAdapter) -> dict[str, Tensor]:
     return tensors
 
 
-def from_state_dict(tensors: dict[str, Tensor], info: AdapterInfo) -> LowRankAdapter:
-    """The trainable adapter again, in float32; inverse of ``to_state_dict``."""
-    names = [key.removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")]
-    residuals = {
-        name: LowRank(
-            tensors[f"{name}.lora_A.weight"].float().clone(),
-            tensors[f"{name}.lora_B.weight"].float().clone(),
-            info.alpha / info.rank,
-        )
-        for name in names
-    }
-    return LowRankAdapter(residuals, info.rank, info.alpha)
-
-
 def save_lora(path: Path, lora: LateStepLora) -> None:
     """Write ``lora`` to ``path`` (.safetensors) atomically."""
     metadata = {"format": "pt", METADATA_KEY: json.dumps(asdict(lora.info), sort_keys=True)}
@@ -80,39 +66,32 @@ def save_lora(path: Path, lora: LateStepLora) -> None:
 
 
 def load_info(path: Path) -> AdapterInfo | None:
-    """The window and settings stored in a LoRA file; None for a LoRA of another trainer."""
+    """The window and settings stored in a LoRA file; None for a LoRA of another trainer.
+
+    Raises ValueError if the file is damaged.
+    """
     if path.suffix not in (".safetensors", ".sft"):
         return None
-    with safe_open(path, framework="pt") as file:
-        text = (file.metadata() or {}).get(METADATA_KEY)
-    return AdapterInfo(**json.loads(text)) if text else None
-
-
-def load_lora(path: Path) -> LateStepLora:
-    """Read a file written by ``save_lora``.
-
-    Raises ValueError if the file carries no PersonalVideo metadata.
-    """
-    info = load_info(path)
-    if info is None:
-        raise ValueError(
-            f"{path.name} was not written by Train PersonalVideo Adapter; choose a LoRA that was, "
-            "or [None] to start a new one."
-        )
-    with safe_open(path, framework="pt") as file:
-        return LateStepLora({key: file.get_tensor(key) for key in file.keys()}, info)
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged ({error}); choose another file or train it again.") from error
+    if text is None:
+        return None
+    known = {field.name for field in fields(AdapterInfo)}
+    return AdapterInfo(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a temporary neighbour, then rename: ``path`` is always whole, old or new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)

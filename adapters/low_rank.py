@@ -21,9 +21,9 @@ class LowRank(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., in_features] in any float type -> [..., out_features] in the same type."""
-        hidden = F.linear(x, self.down.to(x.dtype))
-        return F.linear(hidden, self.up.to(x.dtype)) * self.scale
+        """x [..., in_features] of any device and float type -> [..., out_features] of the same."""
+        hidden = F.linear(x, self.down.to(x))
+        return F.linear(hidden, self.up.to(x)) * self.scale
 
 
 class LowRankAdapter(nn.Module):
@@ -49,4 +49,13 @@ class LowRankAdapter(nn.Module):
         return cls(residuals, rank, alpha)
 
     def residuals(self) -> dict[str, LowRank]:
+        """Residuals by the name of their linear."""
         return dict(zip(self.names, self.layers))
+
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """Parameters as ``<linear>.down`` and ``<linear>.up``, in the order of ``parameters()``."""
+        return {
+            f"{name}.{part}": parameter
+            for name, residual in self.residuals().items()
+            for part, parameter in residual.named_parameters()
+        }

@@ -13,7 +13,7 @@ import comfy.model_sampling
 import comfy.sd
 import torch
 import torch.nn.functional as F
-from comfy.model_patcher import CoreModelPatcher, ModelPatcher
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from .captions import tokenise
@@ -30,7 +30,7 @@ class DemoSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_s
 
 def build_model(state: dict[str, Tensor]) -> ModelPatcher:
     """MODEL from the demo's Wan weights, through the host's loader."""
-    model = comfy.sd.load_diffusion_model_state_dict(_pad_to_wan(state))
+    model = comfy.sd.load_diffusion_model_state_dict(_pad_to_wan(state), disable_dynamic=True)
     sampling = DemoSampling(model.model.model_config)
     sampling.set_parameters(shift=SHIFT, multiplier=1000)
     model.add_object_patch("model_sampling", sampling)
@@ -47,7 +47,7 @@ def build_vae(network: FrameVAE) -> comfy.sd.VAE:
     """VAE around the demo's per-frame autoencoder, with Wan's latent statistics."""
     vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.ones(())}, dtype=torch.float32)
     vae.first_stage_model = _HostFrameVAE(network).eval()
-    vae.patcher = CoreModelPatcher(
+    vae.patcher = ModelPatcher(
         vae.first_stage_model, load_device=vae.device, offload_device=comfy.model_management.vae_offload_device()
     )
     vae.latent_channels = WAN_CHANNELS

@@ -13,6 +13,7 @@ from ..adapters.lora_file import AdapterInfo, LateStepLora, load_info
 from .wire_types import CATEGORY, LoraModelType
 
 FROM_FILE = -1.0
+NO_LORA = "[None]"
 DEFAULT_START = 0.75
 DEFAULT_END = 1.0
 
@@ -31,7 +32,7 @@ class ApplyLateStepLora(io.ComfyNode):
                 io.Model.Input("model", tooltip="The video model; style LoRAs may be on it already or follow later."),
                 io.Combo.Input(
                     "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
+                    options=[NO_LORA] + folder_paths.get_filename_list("loras"),
                     tooltip="A LoRA made by Train PersonalVideo Adapter, or any plain LoRA for this model. "
                     "Ignored while the lora input is connected.",
                 ),
@@ -58,11 +59,13 @@ class ApplyLateStepLora(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name=None, **kwargs):
-        path = lora_name and folder_paths.get_full_path("loras", lora_name)
+        path = lora_name not in (None, NO_LORA) and folder_paths.get_full_path("loras", lora_name)
         return os.path.getmtime(path) if path else None
 
     @classmethod
     def execute(cls, model, lora_name, strength_model, start_percent, end_percent, lora=None) -> io.NodeOutput:
+        if lora is None and lora_name == NO_LORA:
+            raise ValueError("lora_name: choose a LoRA, or connect one to the lora input.")
         if lora is None:
             path = Path(folder_paths.get_full_path_or_raise("loras", lora_name))
             lora, info = comfy.utils.load_torch_file(str(path), safe_load=True), load_info(path)

@@ -65,7 +65,7 @@ class LoadIdentityImages(io.ComfyNode):
             if images is not None:
                 photos += [
                     Photo(f"images[{index}]", image[..., :3].movedim(-1, 0).float().clone(), None, "")
-                    for index, image in enumerate(images)
+                    for index, image in enumerate(images[:MAX_PHOTOS])
                 ]
             if not photos:
                 raise ValueError("folder: choose a folder with photos of a person, or connect the images input.")
@@ -76,7 +76,7 @@ class LoadIdentityImages(io.ComfyNode):
 
 def _recognize(photos: list[Photo], face_model: FaceModel) -> tuple[Identity, str]:
     """The pool of embeddings and one line a photo; ValueError with the same lines if no photo can be used."""
-    embeddings, crops, kept, lines = [], [], [], []
+    embeddings, crops, lines = [], [], []
     for photo in photos:
         if photo.problem:
             lines.append(f"not used: {photo.problem}")
@@ -89,13 +89,12 @@ def _recognize(photos: list[Photo], face_model: FaceModel) -> tuple[Identity, st
         crop = face_model.crop(frame, faces[:1])
         crops.append(crop)
         embeddings.append(face_model.embed(crop))
-        kept.append(photo.name)
         several = f", the largest of {len(faces)} faces" if len(faces) > 1 else ""
         lines.append(f"used: {photo.name}{several}")
     report = "\n".join(lines)
-    if not kept:
+    if not crops:
         raise ValueError(f"folder: no photo can be used; choose sharp photos with one face from the front.\n{report}")
-    return Identity(torch.cat(embeddings), torch.cat(crops), face_model, tuple(kept)), report
+    return Identity(torch.cat(embeddings), torch.cat(crops), face_model), report
 
 
 def _folders() -> list[str]:

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..prompts import SUBJECTS, fill, load, parse
+from .wire_types import CATEGORY
 
 
 class SimulatedPrompts(io.ComfyNode):
@@ -11,7 +12,7 @@ class SimulatedPrompts(io.ComfyNode):
         return io.Schema(
             node_id="PersonalVideoSimulatedPrompts",
             display_name="Simulated Prompts",
-            category="PersonalVideo",
+            category=CATEGORY,
             description="Prompts with varied motion, looks and places, which training draws from at random. "
             "They need not describe your photos: the variety keeps the identity from sticking to one scene.",
             search_aliases=["prompt augmentation", "training prompts", "trigger word"],

@@ -1,5 +1,6 @@
 """Train PersonalVideo Adapter: reward tuning of the user's own video model, inside ComfyUI."""
 
+import os
 import time
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import comfy.samplers
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..prompts import parse
+from ..adapters.architectures import architecture_of
+from ..prompts import has_trigger, parse
 from ..rewards.augmentation import AUGMENTATIONS
 from ..training.run import TrainingRun
 from ..training.settings import PRESETS, TrainingSettings, apply_preset
@@ -88,11 +90,11 @@ class TrainAdapter(io.ComfyNode):
                 io.Float.Input("preserve_weight", default=0.0, min=0.0, max=100.0, step=0.01, advanced=True,
                                tooltip="Weight of keeping everything outside the head as the base model paints it. "
                                "Not in the paper; 1 to 2 keeps clothes and background still."),
-                io.Int.Input("num_frames", default=4, min=1, max=64, advanced=True,
+                io.Int.Input("num_frames", default=4, min=2, max=64, advanced=True,
                              tooltip="M: frames a step that the semantic loss compares."),
                 io.Int.Input("bank_seeds", default=1, min=1, max=1000, advanced=True,
-                             tooltip="Initial noises a prompt. More gives more variety and more time to sample the "
-                             "original model's videos."),
+                             tooltip="Initial noises a prompt. More gives more variety, and takes more time and memory "
+                             "for the original model's videos, which are kept."),
                 io.Int.Input("save_every", default=50, min=1, max=100000, advanced=True,
                              tooltip="Training steps between saves; cancelling always saves."),
                 io.Int.Input("preview_every", default=10, min=1, max=100000, advanced=True,
@@ -116,7 +118,8 @@ class TrainAdapter(io.ComfyNode):
             ],
             outputs=[
                 LoraModelType.Output(display_name="lora"),
-                LossMapType.Output(display_name="loss_map"),
+                LossMapType.Output(display_name="loss_map", tooltip="For the core Plot Loss Graph, which needs two "
+                                   "different values: a single one is given twice, minimally changed."),
                 io.Int.Output(display_name="steps"),
                 io.Image.Output(display_name="before_after",
                                 tooltip="A clip of the prompt kept out of training: the original model left, the adapter right."),
@@ -128,10 +131,10 @@ class TrainAdapter(io.ComfyNode):
     def execute(cls, model, clip, vae, identity, prompts, negative_prompt, width, height, length, filename_prefix,
                 save_every, preview_every, existing_lora, preset, trigger_word, semantic_reward=None,
                 **settings) -> io.NodeOutput:
+        architecture_of(model.model)
+        trigger_word = trigger_word.strip()
         lines = parse(prompts)
-        problem = _prompt_problem(lines, trigger_word)
-        if problem:
-            raise ValueError(problem)
+        _check_prompts(lines, trigger_word)
         started = time.monotonic()
         run = TrainingRun(
             model=model, clip=clip, vae=vae, identity=identity, semantic_reward=semantic_reward,
@@ -151,8 +154,12 @@ class TrainAdapter(io.ComfyNode):
             progress.text(f"Cancelled at step {run.state.step}{saved}.")
             raise
         except TrainingFailure as failure:
-            raise ValueError(f"{failure} Step {run.state.step} is saved in {run.lora_path.name}.") from failure
-        except comfy.model_management.OOM_EXCEPTION as error:
+            saved = f" Step {run.state.step} is saved in {run.lora_path.name}." if run.state.step else ""
+            raise ValueError(f"{failure}{saved}") from failure
+        except Exception as error:
+            if not comfy.model_management.is_oom(error):
+                raise
+            comfy.model_management.unload_all_models()
             raise ValueError(_memory_advice(run.settings, width, height, length)) from error
 
         report = run.report(time.monotonic() - started)
@@ -163,24 +170,36 @@ class TrainAdapter(io.ComfyNode):
         )
 
 
-def _prompt_problem(prompts: list[str], trigger_word: str) -> str | None:
+def _check_prompts(prompts: list[str], trigger_word: str) -> None:
+    if not trigger_word:
+        raise ValueError("trigger_word: it is empty; enter the word that stands for the person in the prompts.")
     if len(prompts) < 2:
-        return ("prompts: at least 2 lines are needed, one to train on and one to keep for the preview; "
-                "connect Simulated Prompts.")
+        raise ValueError("prompts: at least 2 lines are needed, one to train on and one to keep for the preview; "
+                         "connect Simulated Prompts.")
     for prompt in prompts:
-        if trigger_word not in prompt.split():
-            return (f'prompts: "{prompt[:60]}" does not contain the trigger word {trigger_word}; '
-                    "use Simulated Prompts, or write the trigger word into every line.")
-    return None
+        if not has_trigger(prompt, trigger_word):
+            raise ValueError(f'prompts: "{prompt[:60]}" does not contain the trigger word {trigger_word}; '
+                             "use Simulated Prompts, or write the trigger word into every line.")
 
 
 def _lora_path(filename_prefix: str, existing_lora: str) -> Path:
+    """Where the LoRA goes; ValueError unless it is a place that LoRA lists show and that can be written."""
     if existing_lora != NEW_LORA:
-        return Path(folder_paths.get_full_path_or_raise("loras", existing_lora))
-    folder, filename, counter, _, _ = folder_paths.get_save_image_path(
-        filename_prefix, folder_paths.get_output_directory()
-    )
-    return Path(folder) / f"{filename}_{counter:05}_.safetensors"
+        path = Path(folder_paths.get_full_path_or_raise("loras", existing_lora))
+    else:
+        loras = [Path(root).resolve() for root in folder_paths.get_folder_paths("loras")]
+        target = (Path(folder_paths.get_output_directory()) / filename_prefix).resolve()
+        if filename_prefix.endswith("/") or not any(target.parent.is_relative_to(root) for root in loras):
+            raise ValueError(f'filename_prefix: "{filename_prefix}" is no file name in a folder that LoRA lists show; '
+                             "start it with loras/, for example loras/personalvideo.")
+        folder, filename, counter, _, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory()
+        )
+        path = Path(folder) / f"{filename}_{counter:05}_.safetensors"
+    if not os.access(path.parent, os.W_OK):
+        where = "filename_prefix" if existing_lora == NEW_LORA else "existing_lora"
+        raise ValueError(f"{where}: nothing can be written to the folder of {path.name}; choose another one.")
+    return path
 
 
 def _loss_map(run: TrainingRun) -> dict[str, list[float]]:

@@ -40,11 +40,16 @@ def fill(prompts: list[str], trigger_word: str, subject: str) -> list[str]:
     return [_fill_one(prompt, number, trigger_word, NOUNS[subject]) for number, prompt in enumerate(prompts, start=1)]
 
 
+def has_trigger(prompt: str, trigger_word: str) -> bool:
+    """Whether the trigger word, spelled exactly so, stands in the prompt as words of their own."""
+    return re.search(rf"(?<!\w){re.escape(trigger_word)}(?!\w)", prompt) is not None
+
+
 def _fill_one(prompt: str, number: int, trigger_word: str, noun: str) -> str:
     if _PLACEHOLDER.search(prompt):
         name = trigger_word if _NOUN.search(prompt) else f"{trigger_word} {noun}"
         return _PLACEHOLDER.sub(lambda _: name, prompt)
-    if re.search(rf"(?<!\w){re.escape(trigger_word)}(?!\w)", prompt):
+    if has_trigger(prompt, trigger_word):
         return prompt
     raise ValueError(
         f'prompts: line {number} ("{_shorten(prompt)}") has neither V nor the trigger word "{trigger_word}": '

@@ -21,11 +21,6 @@ class Face:
     box: tuple[float, float, float, float]
     score: float
 
-    @property
-    def area(self) -> float:
-        left, top, right, bottom = self.box
-        return max(0.0, right - left) * max(0.0, bottom - top)
-
 
 class FaceModel(ABC):
     """A face detector and a recognizer that fit together (PV_FACE_MODEL).
@@ -51,10 +46,6 @@ class FaceModel(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the recognizer's weights: equal for two models that are the same judge."""
-
-    def to(self, device: torch.device) -> "FaceModel":
-        self.networks.to(device)
-        return self
 
     def crop(self, frames: Tensor, faces: list[Face]) -> Tensor:
         """One crop a frame, [N, 3, S, S]; differentiable in frames [N, 3, H, W]."""
@@ -90,7 +81,6 @@ class Identity:
     embeddings: Tensor
     crops: Tensor
     face_model: FaceModel
-    photo_names: tuple[str, ...]
 
     def similarity(self, embeddings: Tensor) -> Tensor:
         """Mean cosine to the pool, [N], of unit embeddings [N, D]. Differentiable."""
@@ -100,4 +90,4 @@ class Identity:
 @torch.no_grad()
 def largest_faces(face_model: FaceModel, frames: Tensor) -> list[Face | None]:
     """The largest face of each frame [N, 3, H, W], None where there is none."""
-    return [faces[0] if faces else None for faces in face_model.find(frames.detach().clamp(0, 1))]
+    return [faces[0] if faces else None for faces in face_model.find(frames.detach())]

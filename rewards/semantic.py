@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,10 +29,6 @@ class SemanticReward(ABC):
     def score(self, frames: Tensor, text: Tensor) -> Tensor:
         """Cosine [N] of each frame [N, 3, H, W] with its text feature [N, D] or [D]."""
         return (self.encode_image(frames) * text.to(frames.device)).sum(dim=-1)
-
-    def to(self, device: torch.device) -> "SemanticReward":
-        self.networks.to(device)
-        return self
 
 
 def semantic_consistency_loss(student_scores: Tensor, teacher_scores: Tensor, logit_scale: float) -> Tensor:

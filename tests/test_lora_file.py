@@ -11,7 +11,7 @@ from demo_world import PROMPTS
 
 @pytest.fixture(scope="module")
 def trained(demo, tmp_path_factory):
-    return demo.train(tmp_path_factory.mktemp("lora") / "someone.safetensors")
+    return demo.train(tmp_path_factory.mktemp("lora") / "someone.safetensors", learning_rate=1e-2)
 
 
 @pytest.mark.parametrize("loader", ["load_lora_for_models", "load_bypass_lora_for_models"])
@@ -21,7 +21,8 @@ def test_core_loads_every_key(demo, trained, loader, caplog):
         model, _ = getattr(comfy.sd, loader)(demo.model, None, tensors, 1.0, 0.0)
     assert "not loaded" not in caplog.text.lower()
     whole_range = demo.apply(demo.model, trained.lora(), start=0.0)
-    assert (demo.sample(model) - demo.sample(whole_range)).abs().max() < 1e-4
+    assert (demo.sample(model) - demo.sample(whole_range)).abs().max() < 1e-3
+    assert (demo.sample(model) - demo.sample(demo.model)).abs().max() > 1e-2
 
 
 def test_file_carries_window_and_settings(pack, trained):
@@ -29,7 +30,7 @@ def test_file_carries_window_and_settings(pack, trained):
     assert (info.start_percent, info.end_percent, info.rank, info.trigger_word) == (0.75, 1.0, 4, "sks")
     assert info.base_model == "wan" and info.steps == 3
     assert info.switch_sigma == pytest.approx(8 * 0.25 / (1 + 7 * 0.25))
-    assert info.settings["learning_rate"] == 1e-3
+    assert info.settings["learning_rate"] == 1e-2
 
 
 def test_apply_takes_the_window_from_the_file(demo, trained):
@@ -67,7 +68,11 @@ def test_failed_write_leaves_the_old_file_whole(pack, tmp_path, monkeypatch):
     path = tmp_path / "someone.safetensors"
     path.write_bytes(b"old")
     lora_file = pack.adapters.lora_file
-    monkeypatch.setattr(lora_file.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+
+    def full_disk(handle):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(lora_file.os, "fsync", full_disk)
     with pytest.raises(OSError, match="disk full"):
         lora_file.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

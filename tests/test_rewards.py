@@ -35,7 +35,7 @@ def test_logit_scale_makes_the_semantic_loss_bite(pack):
 
 def test_identity_similarity_is_the_mean_cosine_to_the_pool(pack, demo):
     pool = torch.eye(3)[:2]
-    identity = pack.rewards.faces.Identity(pool, torch.zeros(2, 3, 4, 4), demo.face_model, ("a", "b"))
+    identity = pack.rewards.faces.Identity(pool, torch.zeros(2, 3, 4, 4), demo.face_model)
     frames = torch.tensor([[1.0, 0, 0], [0.6, 0.8, 0]])
     assert identity.similarity(frames).tolist() == pytest.approx([0.5, 0.7])
 

@@ -73,7 +73,7 @@ def test_cancel_answers_at_once_and_the_work_can_be_resumed(server, loras):
 
     done = int(next(text for text in texts if text.startswith("Cancelled")).split("step ")[1].split(";")[0])
     server.run(train_graph(train={"steps": done + 1, "existing_lora": saved.name}), timeout=120)
-    error = sentence(server, train_graph(train={"steps": done, "existing_lora": saved.name}))
+    error = sentence(server, train_graph(train={"steps": done, "existing_lora": saved.name, "seed": 1}))
     assert f"already has {done + 1} steps; raise steps" in str(error)
 
 
@@ -118,6 +118,12 @@ MISTAKES = {
         train_graph(train={"width": 60}),
         ["width: 60 is not a multiple of 8; use 56 or 64"],
     ),
+    "file name outside the LoRA folders": (
+        train_graph(train={"filename_prefix": "../outside"}),
+        ['filename_prefix: "../outside" is no file name in a folder that LoRA lists show'],
+    ),
+    "no LoRA chosen": (sample_graph(apply={"lora_name": "[None]"}), ["lora_name: choose a LoRA"]),
+    "empty trigger word": (train_graph(train={"trigger_word": " "}), ["trigger_word: it is empty"]),
     "window without a step": (
         train_graph(train={"start_percent": 0.99}),
         ["none of the 8 sampling steps lies after 0.99"],

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import comfy.model_management
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
 
@@ -23,6 +24,34 @@ def training_mode():
             yield
     finally:
         comfy.model_management.in_training = before
+
+
+@contextmanager
+def resident(network: nn.Module, device: torch.device):
+    """``network`` on ``device`` inside, where it was afterwards; its weights stay differentiable through."""
+    origin = next(network.parameters()).device
+    with torch.inference_mode(False):
+        network.to(device)
+    try:
+        yield
+    finally:
+        with torch.inference_mode(False):
+            network.to(origin)
+
+
+def static_clone(patcher: ModelPatcher, name: str) -> ModelPatcher:
+    """A clone whose weights stay where they were loaded between forward and backward.
+
+    Raises ValueError, naming the input ``name``, if its loader cannot give one.
+    """
+    if not patcher.is_dynamic():
+        return patcher.clone()
+    try:
+        return patcher.clone(disable_dynamic=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name}: its loader cannot keep the weights in memory for training; load it with a core loader node."
+        ) from error
 
 
 @contextmanager
@@ -59,11 +88,13 @@ def revive_model(model: nn.Module) -> None:
     """Revive parameters, buffers and the plain tensors of the model's latent format, in place.
 
     Weights keep their storage and their values; only the tensor objects are exchanged.
+    Before loading as well as after it: inference tensors that are moved to another
+    device outside inference mode are lost for autograd and for inference alike.
     """
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.is_inference():
-                module._parameters[name] = nn.Parameter(_revive_tensor(parameter.data), requires_grad=False)
+                module._parameters[name] = _revive_parameter(parameter)
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_inference():
                 module._buffers[name] = _revive_tensor(buffer)
@@ -73,6 +104,7 @@ def revive_model(model: nn.Module) -> None:
                 setattr(holder, name, _revive_tensor(value))
 
 
+@torch.inference_mode(False)
 def _revive_tensor(tensor: Tensor) -> Tensor:
     if not tensor.is_inference():
         return tensor
@@ -80,3 +112,10 @@ def _revive_tensor(tensor: Tensor) -> Tensor:
         return tensor.clone()
     alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     return alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+@torch.inference_mode(False)
+def _revive_parameter(parameter: nn.Parameter) -> nn.Parameter:
+    revived = nn.Parameter(_revive_tensor(parameter.data), requires_grad=False)
+    revived.__dict__.update(parameter.__dict__)  # the host keeps notes on its parameters
+    return revived

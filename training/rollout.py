@@ -109,6 +109,7 @@ def with_rollout(
         guider.set_cfg(cfg)
         sampler = _InsideGuider(body, [len(positive) for positive in positives])
         latent = revive(latent)
+        revive_model(model.model)
         try:
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
         finally:

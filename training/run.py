@@ -4,21 +4,23 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer,
 and keeps the newest adapter and optimizer state on disk whatever happens.
 """
 
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import comfy.model_management
 import comfy.samplers
 import torch
 from torch import Tensor
 
 from ..adapters.architectures import architecture_of, find_targets
 from ..adapters.late_step import LateStepInjection, SigmaWindow
-from ..adapters.lora_file import AdapterInfo, LateStepLora, from_state_dict, load_lora, save_lora, to_state_dict
+from ..adapters.lora_file import AdapterInfo, LateStepLora, load_info, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
 from ..rewards.faces import Identity
 from ..rewards.semantic import SemanticReward
 from .frame_decoder import FrameDecoder
-from .host_autograd import revive
+from .host_autograd import resident, revive, static_clone
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, load_state, save_state, state_path
@@ -26,6 +28,7 @@ from .teacher_bank import TeacherBank
 from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
+CORE_BYPASS = "bypass_lora"
 
 
 class TrainingRun:
@@ -55,9 +58,15 @@ class TrainingRun:
         save_every: int,
         remember_teacher: bool = True,
     ):
-        self.model = model.clone(disable_dynamic=True) if model.is_dynamic() else model.clone()
+        if CORE_BYPASS in model.injections:
+            raise ValueError(
+                "model: a LoRA on it was loaded in bypass mode, which training cannot differentiate through; "
+                "load it with the core Load LoRA node."
+            )
+        self.model = static_clone(model, "model")
         self.clip = clip
-        self.decoder = FrameDecoder(vae)
+        self.decoder = FrameDecoder(vae, self.model.load_device)
+        self.model.set_additional_models("personalvideo_vae", [self.decoder.patcher])  # loaded together
         self.semantic_reward = semantic_reward
         self.prompts = prompts
         self.negative_prompt = negative_prompt
@@ -77,7 +86,10 @@ class TrainingRun:
         self.first_late_step = self._first_late_step()
         with torch.inference_mode(False):
             self.identity = replace(identity, embeddings=revive(identity.embeddings))
-            self.state, self.adapter = self._resumed() if resume else self._fresh()
+            self.adapter = LowRankAdapter.create(
+                find_targets(self.model.model), settings.rank, settings.alpha, settings.seed
+            )
+            self.state = self._resumed() if resume else TrainingState()
         self.injection = LateStepInjection(self.adapter.residuals(), self.window)
         self.injection.attach(self.model)
 
@@ -87,21 +99,23 @@ class TrainingRun:
         Whatever ends the run early, the adapter and the optimizer state of the last
         finished step are on disk.
         """
-        device = self.model.load_device
-        self.adapter.to(device)
-        self.identity.face_model.to(device)
-        if self.semantic_reward is not None:
-            self.semantic_reward.to(device)
-        with torch.inference_mode(False), torch.no_grad():
-            positives = [self._encode(prompt) for prompt in self.prompts]
-            negative = self._encode(self.negative_prompt)
+        positives = [self._encode(prompt) for prompt in self.prompts]
+        negative = self._encode(self.negative_prompt)
 
         def body(rollout: Rollout) -> None:
             self.decoder.prepare()
             with self.decoder.frozen():
                 self._train(rollout, after_step)
 
-        with_rollout(self.model, positives, negative, self.settings.cfg, self.sigmas, self.latent, body)
+        device = self.model.load_device
+        networks = [self.identity.face_model.networks]
+        if self.semantic_reward is not None:
+            networks.append(self.semantic_reward.networks)
+        self.decoder.prepare()
+        with ExitStack() as stack:
+            for network in networks:
+                stack.enter_context(resident(network, device))
+            with_rollout(self.model, positives, negative, self.settings.cfg, self.sigmas, self.latent, body)
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
@@ -144,32 +158,35 @@ class TrainingRun:
             self.first_late_step, self.remember_teacher,
         )
         trainer = Trainer(
-            rollout, self.decoder, bank, self.adapter, self.injection, self.identity, self.semantic_reward,
-            len(self.prompts) - 1, self.settings, self.state,
+            bank, self.adapter, self.injection, self.identity, len(self.prompts) - 1, self.settings, self.state
         )
 
         def saved_step(record, preview) -> None:
             if self.state.step % self.save_every == 0:
-                self._save()
+                self._save(trainer)
             after_step(record, preview)
 
         held_out = trainer.teacher_clip(len(self.prompts) - 1, self.settings.seed)
-        self.before = self.decoder.decode_clip(held_out.latents)
+        self.before = held_out.frames.float()
         try:
             trainer.train(saved_step)
         finally:
-            self._save()
+            self._save(trainer)
         with torch.no_grad():
-            self.after = self.decoder.decode_clip(trainer.student_latents(held_out))
+            self.after = self.decoder.decode_clip(trainer.student_latents(held_out)).cpu()
 
-    def _save(self) -> None:
+    def _save(self, trainer: Trainer) -> None:
         if not self.state.step:
             return
-        save_lora(self.lora_path, self.lora())
+        self.state.capture(self.adapter, trainer.optimizer)
         save_state(state_path(self.lora_path), self.state)
+        save_lora(self.lora_path, self.lora())
 
     def _encode(self, prompt: str) -> list:
-        return revive(self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt)))
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        with torch.inference_mode():
+            conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
+        return revive(conditioning)
 
     def _first_late_step(self) -> int:
         for index, sigma in enumerate(self.sigmas[:-1].tolist()):
@@ -181,33 +198,27 @@ class TrainingRun:
             "lower start_percent or raise sampling_steps."
         )
 
-    def _fresh(self) -> tuple[TrainingState, LowRankAdapter]:
-        targets = find_targets(self.model.model)
-        return TrainingState(), LowRankAdapter.create(
-            targets, self.settings.rank, self.settings.alpha, self.settings.seed
-        )
-
-    def _resumed(self) -> tuple[TrainingState, LowRankAdapter]:
-        lora = load_lora(self.lora_path)
-        adapter = from_state_dict(lora, lora.info)
-        family = architecture_of(self.model.model).name
-        shapes = {target.name: (target.out_features, target.in_features) for target in find_targets(self.model.model)}
-        if lora.info.base_model != family or shapes != {
-            name: (layer.up.shape[0], layer.down.shape[1]) for name, layer in adapter.residuals().items()
-        }:
+    def _resumed(self) -> TrainingState:
+        """The state on disk, if it can go on with this model and these settings."""
+        name = self.lora_path.name
+        info = load_info(self.lora_path)
+        if info is None:
             raise ValueError(
-                f"existing_lora: {self.lora_path.name} was trained for another {lora.info.base_model} model than the "
-                f"connected {family} model; connect the same model or choose [None]."
+                f"existing_lora: {name} was not written by Train PersonalVideo Adapter; choose a LoRA that was, "
+                "or [None] to start a new one."
             )
-        path = state_path(self.lora_path)
-        if not path.exists():
+        for field, value in (("rank", info.rank), ("alpha", info.alpha), ("start_percent", info.start_percent)):
+            wanted = getattr(self.settings, field)
+            if wanted != value:
+                raise ValueError(f"{field}: {name} was trained with {value:g}, not {wanted:g}; set it to {value:g}.")
+        state = load_state(state_path(self.lora_path))
+        if not state.fits(self.adapter):
             raise ValueError(
-                f"existing_lora: {path.name}, which holds the optimizer state, is missing beside "
-                f"{self.lora_path.name}; put it back or choose [None]."
+                f"existing_lora: {name} was trained for another model (of the {info.base_model} family); "
+                "connect that model or choose [None]."
             )
-        state = load_state(path)
-        if state.step >= self.settings.steps:
+        if state.step > self.settings.steps:
             raise ValueError(
-                f"steps: {self.lora_path.name} already has {state.step} steps; raise steps above that to go on."
+                f"steps: {name} already has {state.step} steps; raise steps to go on."
             )
-        return state, adapter
+        return state

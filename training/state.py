@@ -1,7 +1,8 @@
 """The state of a run on disk: what a cancelled training needs to go on as if never stopped.
 
-A LoRA file holds the adapter; beside it, ``<name>.pvstate`` holds the optimizer
-moments and the history. Random draws depend on (seed, step) alone and need no state.
+``<name>.pvstate`` lies beside the LoRA and holds the adapter, the optimizer moments and
+the history in one file, so that they can never disagree. Random draws depend on
+(seed, step) alone and need no state.
 """
 
 import json
@@ -9,16 +10,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ..adapters.lora_file import write_atomically
+from ..adapters.low_rank import LowRankAdapter
+
+SUFFIX = ".pvstate"  # safetensors inside; a name of its own keeps it out of LoRA lists
+MOMENT = "@"  # between a weight's name and the name of its optimizer moment
 
 
 @dataclass
 class StepRecord:
-    """One training step; similarity, hit_rate and losses may be nan where no face was found."""
+    """One training step. loss and identity are nan where no face was found, similarity likewise."""
 
     loss: float
     identity: float
@@ -30,39 +35,64 @@ class StepRecord:
 
 @dataclass
 class TrainingState:
-    """step: optimizer steps done. history: one record a step. moments: of AdamW, by parameter index."""
+    """step: optimizer steps done. history: one record a step. tensors: weights and moments by name."""
 
     step: int = 0
     history: list[StepRecord] = field(default_factory=list)
-    moments: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
-    def capture(self, optimizer: torch.optim.Optimizer) -> None:
-        self.moments = optimizer.state_dict()["state"]
+    def capture(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer) -> None:
+        """Copy weights and moments to the CPU."""
+        moments = optimizer.state_dict()["state"]
+        self.tensors = {}
+        for index, (name, weight) in enumerate(adapter.named_weights().items()):
+            self.tensors[name] = weight.detach().cpu().clone()
+            for moment, value in moments.get(index, {}).items():
+                self.tensors[name + MOMENT + moment] = value.detach().cpu().clone()
 
-    def restore(self, optimizer: torch.optim.Optimizer) -> None:
-        optimizer.load_state_dict({"state": self.moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    def restore(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer) -> None:
+        """Copy captured weights and moments back; nothing to do for a fresh state."""
+        if not self.tensors:
+            return
+        moments = {}
+        with torch.no_grad():
+            for index, (name, weight) in enumerate(adapter.named_weights().items()):
+                weight.copy_(self.tensors[name])
+                prefix = name + MOMENT
+                moments[index] = {
+                    key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
+                }
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def fits(self, adapter: LowRankAdapter) -> bool:
+        """Whether the captured weights have the names and shapes of this adapter's."""
+        captured = {name: value.shape for name, value in self.tensors.items() if MOMENT not in name}
+        return captured == {name: weight.shape for name, weight in adapter.named_weights().items()}
 
 
 def state_path(lora_path: Path) -> Path:
-    return lora_path.with_suffix(".pvstate")
+    """Where the state of a LoRA lies."""
+    return lora_path.with_suffix(SUFFIX)
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write atomically, as a safetensors file (its own suffix keeps it out of LoRA lists)."""
-    tensors = {
-        f"{index}.{name}": value.detach().cpu().contiguous()
-        for index, moment in state.moments.items()
-        for name, value in moment.items()
-    }
+    """Write atomically."""
     metadata = {"step": str(state.step), "history": json.dumps([asdict(record) for record in state.history])}
-    write_atomically(path, save(tensors, metadata=metadata))
+    write_atomically(path, save(state.tensors, metadata=metadata))
 
 
 def load_state(path: Path) -> TrainingState:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        state = TrainingState(int(metadata["step"]), [StepRecord(**r) for r in json.loads(metadata["history"])])
-        for key in file.keys():
-            index, name = key.split(".")
-            state.moments.setdefault(int(index), {})[name] = file.get_tensor(key)
-    return state
+    """Inverse of ``save_state``. Raises ValueError if the file is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"existing_lora: {path.name}, which holds the training state, is missing beside its LoRA; "
+            "put it back or choose [None]."
+        ) from error
+    except SafetensorError as error:
+        raise ValueError(f"existing_lora: {path.name} is damaged ({error}); choose [None] to start again.") from error
+    history = [StepRecord(**record) for record in json.loads(metadata["history"])]
+    return TrainingState(int(metadata["step"]), history, tensors)

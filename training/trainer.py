@@ -10,10 +10,8 @@ from ..adapters.late_step import LateStepInjection
 from ..adapters.low_rank import LowRankAdapter
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.identity import identity_consistency_loss
-from ..rewards.semantic import SemanticReward, semantic_consistency_loss
-from .frame_decoder import FrameDecoder
+from ..rewards.semantic import semantic_consistency_loss
 from .preservation import preservation_loss
-from .rollout import Rollout
 from .settings import TrainingSettings
 from .state import StepRecord, TrainingState
 from .teacher_bank import TeacherBank, TeacherClip
@@ -25,7 +23,7 @@ MINIMUM_HIT_RATE = 0.2
 HIT_RATE_WINDOW = 25
 
 
-# (record, (teacher's frame, student's frame), both [1, 3, H, W] in about 0..1)
+# (record, (teacher's frame, student's frame), both [1, 3, H, W] in 0..1)
 AfterStep = Callable[[StepRecord, tuple[Tensor, Tensor]], None]
 
 
@@ -42,27 +40,24 @@ class Trainer:
 
     def __init__(
         self,
-        rollout: Rollout,
-        decoder: FrameDecoder,
         bank: TeacherBank,
         adapter: LowRankAdapter,
         injection: LateStepInjection,
         identity: Identity,
-        semantic_reward: SemanticReward | None,
         training_prompts: int,
         settings: TrainingSettings,
         state: TrainingState,
     ):
-        self.rollout = rollout
-        self.decoder = decoder
         self.bank = bank
+        self.rollout = bank.rollout
+        self.decoder = bank.decoder
         self.adapter = adapter
         self.injection = injection
         self.identity = identity
-        self.semantic_reward = semantic_reward
         self.training_prompts = training_prompts
         self.settings = settings
         self.state = state
+        self.first_step = state.step
         self.optimizer = torch.optim.AdamW(
             adapter.parameters(),
             lr=settings.learning_rate,
@@ -70,8 +65,7 @@ class Trainer:
             eps=1e-8,
             weight_decay=settings.weight_decay,
         )
-        if state.moments:
-            state.restore(self.optimizer)
+        state.restore(adapter, self.optimizer)
 
     def train(self, after_step: AfterStep) -> None:
         """Run until ``settings.steps``; ``after_step`` may save, show progress, or raise to stop.
@@ -85,7 +79,6 @@ class Trainer:
                 self._update(loss)
             self.state.step += 1
             self.state.history.append(record)
-            self.state.capture(self.optimizer)
             self._check_hit_rate()
             after_step(record, preview)
 
@@ -103,18 +96,18 @@ class Trainer:
         student = self.decoder.decode(latents, frames)
 
         student_faces = largest_faces(self.identity.face_model, student)
-        teacher_faces = self.bank.largest_faces(clip, frames)
+        teacher_faces = [clip.faces[frame] for frame in frames]
         hits = sum(face is not None for face in student_faces)
 
         identity, similarity = self._identity(student, student_faces, teacher_faces, generator)
         semantic = self._semantic(student[:settings.num_frames], clip, frames[:settings.num_frames])
         preserve = student.new_zeros(())
         if settings.preserve_weight:
-            preserve = preservation_loss(student, self.bank.frames(clip, frames), student_faces, teacher_faces)
+            preserve = preservation_loss(student, clip.frames[frames], student_faces, teacher_faces)
 
         record = StepRecord(float("nan"), float("nan"), semantic.item(), preserve.item(), similarity,
                             hits / len(frames))
-        preview = self.bank.frames(clip, frames[:1]), student[:1].detach()
+        preview = clip.frames[frames[:1]].float(), student[:1].detach().cpu()
         if identity is None:
             return None, record, preview
         loss = (
@@ -152,11 +145,15 @@ class Trainer:
         """Simulated prompt augmentation (section 4.3): c ~ p(c), z_T ~ N(0, I)."""
         prompt = int(torch.randint(self.training_prompts, (1,), generator=generator))
         noise = int(torch.randint(self.settings.bank_seeds, (1,), generator=generator))
-        return self.teacher_clip(prompt, self._seed(noise * self.training_prompts + prompt))
+        return self.teacher_clip(prompt, self._noise_seed(noise * self.training_prompts + prompt))
 
     def _seed(self, index: int) -> int:
         """A generator seed of its own for every index, whatever the run's seed."""
         return (self.settings.seed * 1_000_003 + index) % 2**63
+
+    def _noise_seed(self, index: int) -> int:
+        """Initial noises are never those of a step's other draws, nor the preview's."""
+        return self._seed(2**40 + index)
 
     def _identity(self, student, student_faces, teacher_faces, generator) -> tuple[Tensor | None, float]:
         """Eq. 2 on the first of the sampled frames that show a face.
@@ -173,11 +170,11 @@ class Trainer:
 
     def _semantic(self, student: Tensor, clip: TeacherClip, frames: list[int]) -> Tensor:
         """Eqs. 3 and 4 on the M sampled frames; 0 without a semantic reward."""
-        if self.semantic_reward is None or not self.settings.semantic_weight:
+        semantic_reward = self.bank.semantic_reward
+        if semantic_reward is None or not self.settings.semantic_weight:
             return student.new_zeros(())
-        scores = self.semantic_reward.score(student.clamp(0, 1), self.bank.text_features[clip.prompt])
-        teacher_scores = self.bank.semantic_scores(clip, frames).to(scores)
-        return semantic_consistency_loss(scores, teacher_scores, self.semantic_reward.logit_scale)
+        scores = semantic_reward.score(student, self.bank.text_features[clip.prompt])
+        return semantic_consistency_loss(scores, clip.scores[frames], semantic_reward.logit_scale)
 
     def _update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -191,7 +188,7 @@ class Trainer:
         self.optimizer.step()
 
     def _check_hit_rate(self) -> None:
-        recent = self.state.history[-HIT_RATE_WINDOW:]
+        recent = self.state.history[self.first_step:][-HIT_RATE_WINDOW:]
         if len(recent) < HIT_RATE_WINDOW:
             return
         rate = sum(record.hit_rate for record in recent) / len(recent)
