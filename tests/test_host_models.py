@@ -51,7 +51,7 @@ def test_frame_of_a_causal_vae_equals_the_full_decode(pack, wan_vae):
     latents = torch.randn(1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         full = wan_vae.decode(latents)[0].movedim(-1, 1)
-    decoder = pack.training.frame_decoder.FrameDecoder(wan_vae)
+    decoder = pack.training.frame_decoder.FrameDecoder(wan_vae, torch.device("cpu"))
     decoder.prepare()
     assert decoder.count(latents) == 9
     frames = decoder.decode(latents.requires_grad_(True), [0, 5])
