@@ -39,16 +39,13 @@ class _SkipLayer(nn.Module):
         return x + self.same(x)
 
 
-class _MixLayer(nn.Module):
-    def __init__(self, width: int, kernel: int):
+class _PatchLayer(nn.Module):
+    def __init__(self, width: int):
         super().__init__()
-        self.space = nn.Sequential(
-            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width), nn.GELU(), nn.BatchNorm2d(width)
-        )
-        self.channels = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU(), nn.BatchNorm2d(width))
+        self.change = nn.Sequential(nn.BatchNorm2d(width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.channels(x + self.space(x))
+        return x + self.change(x)
 
 
 class Trunk(nn.Module):
@@ -77,12 +74,12 @@ def pooled_trunk(dim: int = 64) -> Trunk:
     return Trunk(nn.Sequential(*layers), inputs * 9, dim)
 
 
-def mixer_trunk(dim: int = 96, width: int = 96) -> Trunk:
-    """Patches of 4 x 4 pixels mixed over space and channels in turn."""
+def patch_trunk(dim: int = 96, width: int = 80, layers: int = 5) -> Trunk:
+    """Patches of 6 x 6 pixels every 4 pixels, then residual layers at that one size."""
     body = nn.Sequential(
-        nn.Conv2d(3, width, 5, stride=4, padding=2), nn.GELU(), nn.BatchNorm2d(width),
-        *(_MixLayer(width, 5) for _ in range(5)),
-        nn.AvgPool2d(2),
+        nn.Conv2d(3, width, 6, stride=4, padding=1),
+        *(_PatchLayer(width) for _ in range(layers)),
+        nn.BatchNorm2d(width), nn.SiLU(), nn.AvgPool2d(2),
     )
     return Trunk(body, width * 25, dim)
 
@@ -103,7 +100,7 @@ class JudgeRecognizer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.trunk = mixer_trunk()
+        self.trunk = patch_trunk()
 
     def forward(self, crops: Tensor) -> Tensor:
         return self.trunk(crops)

@@ -33,7 +33,7 @@ def train_all(work: Path) -> None:
     export(work)
     style_lora.main(work, minutes=6)
     identities.main()
-    measure.main(work)
+    measure.main()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..captions import MOTIONS, SCENES, SHIRTS
+from ..contact_sheet import save_sheet
 from ..people import shown_people
 from ..world import poses, render
 
@@ -32,6 +33,7 @@ def save_picture(frame: Tensor, path: Path) -> None:
 
 def main() -> None:
     people = shown_people()
+    first = []
     generator = torch.Generator().manual_seed(SEED)
     for index, name in enumerate(NAMES):
         scene, shirt, motion = (
@@ -41,8 +43,10 @@ def main() -> None:
         folder = FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
         frames = render(people[index:index + 1].repeat(PICTURES), where, scene, shirt)
+        first.append(frames[0])
         for number, frame in enumerate(frames, 1):
             save_picture(frame, folder / f"{number}.png")
+    save_sheet(torch.stack(first).unflatten(0, (2, -1)), "people")
     truth = {name: people.describe(index) for index, name in enumerate(NAMES)}
     (FOLDER / "identities.json").write_text(json.dumps(truth, indent=2) + "\n")
 

@@ -1,12 +1,10 @@
 """Figures of the video network: does it show what the caption says, and one person throughout?
 
-    python -m demo.train.measure --work DIR
+    python -m demo.train.measure
 
 It uses the exported networks; rendered clips with the same captions stand beside them as the ceiling.
 """
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +15,6 @@ from ..contact_sheet import save_sheet
 from ..people import ATTRIBUTES, sample_people
 from ..scenes import SIZE
 from ..world import crop, make_clips
-from .common import arguments
 from .sample import Sampler, held_out_captions
 
 SEEDS = (7, 8, 9)
@@ -71,18 +68,19 @@ class Ruler:
         }
 
 
-def main(work: Path) -> None:
+def main() -> None:
     captions = held_out_captions() * len(SEEDS)
     actions = [parse(text) for text in captions]
     ruler, sampler = Ruler(), Sampler()
     generator = torch.Generator().manual_seed(SEEDS[0])
     rendered = make_clips(sample_people(len(actions), generator), torch.tensor(actions), generator).frames
+    save_sheet(rendered[:6], "rendered")
     with torch.no_grad():
         decoded = sampler.vae.decode(sampler.vae.encode((rendered * 2 - 1).transpose(1, 2)))
     columns = {"rendered": rendered, "through the VAE": (decoded.transpose(1, 2) / 2 + 0.5).clamp(0, 1)}
     for cfg in (1.0, 2.0):
         clips = torch.cat([sampler(held_out_captions(), seed, cfg) for seed in SEEDS])
-        save_sheet(clips[:12], work / f"samples_cfg{cfg:g}.png", zoom=2)
+        save_sheet(clips[:6], f"samples_cfg{cfg:g}")
         columns[f"cfg {cfg:g}"] = clips
     table = {name: ruler.figures(clips, actions) for name, clips in columns.items()}
     print("| | " + " | ".join(table) + " |\n|---|" + "---|" * len(table))
@@ -91,4 +89,4 @@ def main(work: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(arguments(__doc__).work)
+    main()

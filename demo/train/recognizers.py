@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..vision import Trunk, mixer_trunk, pooled_trunk, strided_trunk
+from ..vision import Trunk, patch_trunk, pooled_trunk, strided_trunk
 from ..world import crop
 from .common import arguments, clock, save_atomically, set_lr
 from .degrade import hack, shake
@@ -39,7 +39,7 @@ class Plan:
 PLANS = {
     "reward_0": Plan(strided_trunk, "reward", seed=20),
     "reward_1": Plan(pooled_trunk, "reward", seed=21),
-    "judge": Plan(mixer_trunk, "judge", seed=22),
+    "judge": Plan(patch_trunk, "judge", seed=22),
 }
 
 

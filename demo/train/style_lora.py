@@ -110,7 +110,7 @@ def main(work: Path, minutes: float) -> None:
     loras = attach(sampler.wan)
     steps = train(sampler, loras, latents, clips["action"][:CLIPS], minutes)
     save(loras, PATH)
-    save_sheet(torch.stack([before[:, 3], sampler(captions, seed=7)[:, 3]]), work / "style_lora.png", zoom=3)
+    save_sheet(torch.stack([before[:, 3], sampler(captions, seed=7)[:, 3]]), "style_lora")
     print(f"style LoRA: {steps} steps, {PATH.stat().st_size / 1e3:.0f} kB")
 
 

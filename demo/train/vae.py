@@ -127,12 +127,12 @@ def measure_latents(vae: FrameVAE, frames: Tensor) -> None:
 
 
 @torch.no_grad()
-def psnr(vae: FrameVAE, frames: Tensor, sheet: Path) -> float:
-    """Peak signal to noise ratio, dB, on the test clips; originals over reconstructions go to ``sheet``."""
+def psnr(vae: FrameVAE, frames: Tensor) -> float:
+    """Peak signal to noise ratio, dB, on the test clips; the sheet has originals over reconstructions."""
     x = as_input(frames[-TEST_CLIPS:]).transpose(1, 2)
     y = vae.decode(vae.encode(x)).clamp(-1, 1)
-    pairs = torch.stack([x[:4], y[:4]], 1).flatten(0, 1).transpose(1, 2)
-    save_sheet(pairs / 2 + 0.5, sheet)
+    pairs = torch.stack([x[:3], y[:3]], 1).flatten(0, 1).transpose(1, 2)
+    save_sheet(pairs / 2 + 0.5, "vae")
     return -10 * math.log10(((x - y) / 2).square().mean().item())
 
 
@@ -159,7 +159,7 @@ def main(work: Path, minutes: float, decoder_only: bool = False) -> None:
         name, steps = "vae", train(vae, clips, minutes)
         measure_latents(vae, clips.frames)
     save_atomically(vae.state_dict(), work / f"{name}.pt")
-    print(f"{name}: {steps} steps, {psnr(vae, clips.frames, work / f'{name}.png'):.2f} dB")
+    print(f"{name}: {steps} steps, {psnr(vae, clips.frames):.2f} dB")
     if not decoder_only:
         save_atomically(encode_clips(vae, clips.frames), work / "latents.pt")
 
