@@ -5,6 +5,7 @@ alike. It opens by sigma, never by step index, so any sampler, any scheduler and
 any truncated schedule see the same window.
 """
 
+import sys
 import threading
 import uuid
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class LateStepInjection:
         handles = self._hooks.pop(id(patcher.model), ())
         for handle in handles:
             handle.remove()
-        if handles:
+        if handles and not sys.is_finalizing():  # the host ejects once more when Python exits
             self._move(patcher.offload_device)
 
     def _move(self, device: torch.device) -> None:

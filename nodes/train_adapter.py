@@ -13,7 +13,7 @@ from ..adapters.architectures import architecture_of
 from ..prompts import has_trigger, parse
 from ..rewards.augmentation import AUGMENTATIONS
 from ..training.run import TrainingRun
-from ..training.settings import PRESETS, TrainingSettings, apply_preset
+from ..training.settings import PRESETS, SCHEDULES, TrainingSettings, apply_preset
 from ..training.trainer import TrainingFailure
 from .train_progress import TrainProgress, side_by_side
 from .video_latent import empty_latent
@@ -113,6 +113,9 @@ class TrainAdapter(io.ComfyNode):
                                  tooltip="Recompute activations in the backward pass: slower, far less memory."),
                 io.String.Input("trigger_word", default="sks", advanced=True,
                                 tooltip="The word for the person in the prompts; stored in the LoRA."),
+                io.Combo.Input("learning_rate_schedule", options=list(SCHEDULES), default="decay", advanced=True,
+                               tooltip="decay: the learning rate falls to zero over the second half, which ends on a "
+                               "steadier likeness. constant: as in the paper."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
                                          tooltip="Keeps meaning and motion of the videos. Without it only the identity is rewarded."),
             ],

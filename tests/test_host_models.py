@@ -102,6 +102,7 @@ def test_paper_presets_hold_the_papers_values(pack, demo, preset, steps, rate, d
     settings = pack.training.settings.apply_preset(demo.settings, preset)
     assert (settings.steps, settings.learning_rate, settings.weight_decay) == (steps, rate, decay)
     assert (settings.start_percent, settings.preserve_weight, settings.identity_frames) == (0.75, 0.0, 1)
+    assert (settings.augmentation, settings.learning_rate_schedule) == ("paper", "constant")
     assert pack.training.settings.apply_preset(demo.settings, "custom") == demo.settings
 
 

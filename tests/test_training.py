@@ -317,3 +317,17 @@ def test_gradient_of_the_identity_loss_reaches_the_pixels_exactly(demo, augmenta
     step = 1e-4
     slope = (loss(frames + step * direction) - loss(frames - step * direction)) / (2 * step)
     assert slope.item() == pytest.approx(pixels.grad.norm().item(), rel=1e-3)
+
+
+def test_learning_rate_rises_holds_and_falls_to_zero(demo, tmp_path, monkeypatch):
+    rates = []
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda optimizer, closure=None: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    demo.train(tmp_path / "a.safetensors", steps=40, gradient_steps=1)
+    assert rates[:10] == pytest.approx([1e-4 * step for step in range(1, 11)])
+    assert rates[10:21] == pytest.approx([1e-3] * 11)
+    assert rates[30] == pytest.approx(5e-4) and rates[39] == pytest.approx(5e-5)
+    rates.clear()
+    demo.train(tmp_path / "b.safetensors", learning_rate_schedule="constant")
+    assert rates == [1e-3] * 3

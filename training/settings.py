@@ -11,6 +11,7 @@ class TrainingSettings:
     start_percent: the adapter acts from here to the end of sampling (section 4.4).
     gradient_steps: gradient flows through the last K steps of sampling.
     num_frames: M of Eq. 3. identity_frames: frames scored by Eq. 2 a step (the paper: one).
+    learning_rate_schedule: constant (the paper), or decay: falls to zero over the second half.
     bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the
     teacher's frames outside the head (not in the paper).
     """
@@ -34,7 +35,10 @@ class TrainingSettings:
     bank_seeds: int
     augmentation: str
     gradient_checkpointing: bool
+    learning_rate_schedule: str
 
+
+SCHEDULES = ("decay", "constant")
 
 # Section 7 of the paper. Eq. 5 has unit weights, Eq. 2 one random frame, section 4.1 colour jitter.
 _PAPER = dict(
@@ -45,6 +49,7 @@ _PAPER = dict(
     preserve_weight=0.0,
     identity_frames=1,
     augmentation="paper",
+    learning_rate_schedule="constant",
 )
 PRESETS = {
     "custom": {},

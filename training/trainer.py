@@ -18,6 +18,7 @@ from .teacher_bank import TeacherBank, TeacherClip
 
 # One step on a frame with an unusual face must not undo a hundred others.
 GRADIENT_CLIP = 1.0
+WARMUP_STEPS = 10
 # A run in which the detector finds a face on fewer than this share of frames teaches nothing.
 MINIMUM_HIT_RATE = 0.2
 HIT_RATE_WINDOW = 25
@@ -176,7 +177,16 @@ class Trainer:
         scores = semantic_reward.score(student, self.bank.text_features[clip.prompt])
         return semantic_consistency_loss(scores, clip.scores[frames], semantic_reward.logit_scale)
 
+    def _learning_rate(self) -> float:
+        """Of the coming step; the optimizer's first moments are not yet reliable, so it rises for a few steps."""
+        if self.settings.learning_rate_schedule == "constant":
+            return self.settings.learning_rate
+        rise = min(1.0, (self.state.step + 1) / WARMUP_STEPS)
+        fall = min(1.0, 2 * (1 - self.state.step / self.settings.steps))
+        return self.settings.learning_rate * rise * fall
+
     def _update(self, loss: Tensor) -> None:
+        self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), GRADIENT_CLIP)
