@@ -11,8 +11,6 @@ from .scenes import SIZE
 from .world import CROP_SCALE, CROP_SIZE
 
 PRESENCE_THRESHOLD = 0.5
-# Hair and chin reach beyond the recognizers' crop; in units of the head's s.
-HEAD_BOX_SCALE = 1.3
 
 
 class DemoFaceModel(FaceModel):
@@ -63,7 +61,7 @@ def head_face(head: Tensor, height: int, width: int, score: float) -> Face:
         [step * scale_x, 0, (left + 1) * scale_x - 0.5],
         [0, step * scale_y, (top + 1) * scale_y - 0.5],
     ])
-    reach = HEAD_BOX_SCALE * s
+    reach = CROP_SCALE * s
     box = tuple(
         (edge + 1) * scale
         for edge, scale in ((cx - reach, scale_x), (cy - reach, scale_y), (cx + reach, scale_x), (cy + reach, scale_y))

@@ -65,16 +65,15 @@ def test_unknown_augmentation_is_named(pack):
         pack.rewards.augmentation.augment(torch.zeros(1, 3, 4, 4), "heavy", torch.Generator())
 
 
-def test_preservation_counts_only_what_is_outside_both_heads(pack):
-    Face = pack.rewards.faces.Face
-    left, right = (Face(torch.zeros(2, 3), box, 1.0) for box in ((0, 0, 2, 4), (2, 0, 3, 4)))
+def test_preservation_counts_only_what_is_outside_the_head(pack):
+    head = pack.rewards.faces.Face(torch.zeros(2, 3), (0, 0, 3, 4), 1.0)
     teacher = torch.zeros(1, 3, 4, 4)
     student = torch.ones(1, 3, 4, 4)
     student[..., 3] = 0.5
-    loss = pack.training.preservation.preservation_loss(student, teacher, [left], [right])
+    loss = pack.training.preservation.preservation_loss(student, teacher, [head])
     assert loss.item() == pytest.approx(0.5)
 
 
 def test_preservation_leaves_out_frames_whose_face_is_unknown(pack):
     frames = torch.ones(1, 3, 4, 4)
-    assert pack.training.preservation.preservation_loss(frames, 0 * frames, [None], [None]).item() == 0
+    assert pack.training.preservation.preservation_loss(frames, 0 * frames, [None]).item() == 0

@@ -22,11 +22,11 @@ def outside_heads(faces: list[Face | None], height: int, width: int) -> Tensor:
     return mask
 
 
-def preservation_loss(
-    student: Tensor, teacher: Tensor, student_faces: list[Face | None], teacher_faces: list[Face | None]
-) -> Tensor:
-    """Mean absolute RGB difference (0..1) outside both head boxes; student and teacher [N, 3, H, W]."""
-    size = student.shape[-2:]
-    mask = (outside_heads(student_faces, *size) * outside_heads(teacher_faces, *size)).to(student)
+def preservation_loss(student: Tensor, teacher: Tensor, faces: list[Face | None]) -> Tensor:
+    """Mean absolute RGB difference (0..1) outside the heads; student and teacher [N, 3, H, W].
+
+    faces: the teacher's, so that a head which wanders off its place costs, too.
+    """
+    mask = outside_heads(faces, *student.shape[-2:]).to(student)
     difference = (student - teacher.to(student)).abs() * mask
     return difference.sum() / (3 * mask.sum()).clamp(min=1)

@@ -100,11 +100,13 @@ class Trainer:
         teacher_faces = [clip.faces[frame] for frame in frames]
         hits = sum(face is not None for face in student_faces)
 
-        identity, similarity = self._identity(student, student_faces, teacher_faces, generator)
+        located = [teacher or own for teacher, own in zip(teacher_faces, student_faces)]
+
+        identity, similarity = self._identity(student, located, generator)
         semantic = self._semantic(student[:settings.num_frames], clip, frames[:settings.num_frames])
         preserve = student.new_zeros(())
         if settings.preserve_weight:
-            preserve = preservation_loss(student, clip.frames[frames], student_faces, teacher_faces)
+            preserve = preservation_loss(student, clip.frames[frames], located)
 
         record = StepRecord(float("nan"), float("nan"), semantic.item(), preserve.item(), similarity,
                             hits / len(frames))
@@ -156,13 +158,13 @@ class Trainer:
         """Initial noises are never those of a step's other draws, nor the preview's."""
         return self._seed(2**40 + index)
 
-    def _identity(self, student, student_faces, teacher_faces, generator) -> tuple[Tensor | None, float]:
+    def _identity(self, student, located, generator) -> tuple[Tensor | None, float]:
         """Eq. 2 on the first of the sampled frames that show a face.
 
-        Where the student shows none, the teacher's face in the same frame says where
-        to look: late steps do not move the head.
+        The face is looked for where the teacher's same frame has it (where the student
+        has it, if the teacher shows none): late steps must not move the head, and a reward
+        that follows a wandering head would let the motion shrink.
         """
-        located = [own or teacher for own, teacher in zip(student_faces, teacher_faces)]
         usable = [index for index, face in enumerate(located) if face is not None][:self.settings.identity_frames]
         if not usable:
             return None, float("nan")
