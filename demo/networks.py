@@ -1,4 +1,4 @@
-"""The demo's own generative networks: the per-frame VAE and the text encoder (the video network is the host's WanModel)."""
+"""The per-frame VAE and the text encoder; the video network is the host's WanModel."""
 from __future__ import annotations
 
 import torch

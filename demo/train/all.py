@@ -1,4 +1,4 @@
-"""Renders the data, trains every demo network and exports the weights: about two and a half hours on one core.
+"""Renders the data, trains every demo network and exports the weights: close to two hours on one core.
 
     COMFYUI_PATH=... python -m demo.train.all --work DIR
 
@@ -23,15 +23,15 @@ def train_all(work: Path) -> None:
         "reward_0": lambda: recognizers.main(work, minutes=5, names=["reward_0"]),
         "reward_1": lambda: recognizers.main(work, minutes=5, names=["reward_1"]),
         "attributes": lambda: attributes.main(work, minutes=4),
-        "judge": lambda: recognizers.main(work, minutes=6, names=["judge"]),
+        "judge": lambda: recognizers.main(work, minutes=7, names=["judge"]),
         "scorer": lambda: scorer.main(work, minutes=3),
     }
     for checkpoint, step in steps.items():
         if not (work / f"{checkpoint}.pt").exists():
             step()
-    t2v.train(work, minutes=65)
+    t2v.train(work, minutes=55)
     export(work)
-    style_lora.main(work, minutes=6)
+    style_lora.main(work, minutes=5)
     identities.main()
     measure.main()
 

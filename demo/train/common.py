@@ -19,7 +19,7 @@ def arguments(doc: str, minutes: float | None = None, names: list[str] | None = 
     if minutes is not None:
         parser.add_argument("--minutes", type=float, default=minutes, help=f"time to train (default {minutes:g})")
     if names is not None:
-        parser.add_argument("names", nargs="*", default=names, help=f"what to train, of {', '.join(names)} (default: all)")
+        parser.add_argument("names", nargs="*", default=names, help=f"some of {', '.join(names)} (default: all)")
     args = parser.parse_args()
     if names is not None and (unknown := set(args.names) - set(names)):
         parser.error(f"unknown name: {', '.join(unknown)}")

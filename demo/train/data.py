@@ -39,7 +39,7 @@ def render_clips(count: int, seed: int, chunk: int = 50) -> dict[str, Tensor]:
 
 
 def render_faces(count: int, views: int, seed: int) -> dict[str, Tensor | dict[str, Tensor]]:
-    """``frames`` [count, views, 3, 64, 64] as bytes and ``box`` [count, views, 3] of ``people`` in random situations."""
+    """``people`` in random situations: ``frames`` [count, views, 3, 64, 64] as bytes, ``box`` [count, views, 3]."""
     generator = torch.Generator().manual_seed(seed)
     people: People = sample_people(count, generator)
     frames = torch.empty(count, views, 3, 64, 64, dtype=torch.uint8)

@@ -1,6 +1,6 @@
 """Trains the demo's style LoRA, a film-noir look, in the key format that most LoRA trainers write.
 
-    python -m demo.train.style_lora --work DIR --minutes 6
+    python -m demo.train.style_lora --work DIR --minutes 5
 
 The video network stays as exported; rank 8 on every linear layer of the blocks' attention and feed-forward.
 """
@@ -65,7 +65,7 @@ def save(loras: dict[str, Lora], path: Path) -> None:
         "ss_network_alpha": str(ALPHA),
         "ss_base_model_version": "personalvideo-demo-wan",
         "modelspec.title": "Demo style noir",
-        "modelspec.description": "Film-noir look for the PersonalVideo demo model: pale colours, strong contrast, vignette.",
+        "modelspec.description": "Film-noir look for the demo model: pale colours, strong contrast, vignette.",
         "modelspec.license": "Apache-2.0",
     })
 
@@ -115,5 +115,5 @@ def main(work: Path, minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    args = arguments(__doc__, minutes=6)
+    args = arguments(__doc__, minutes=5)
     main(args.work, args.minutes)

@@ -1,6 +1,6 @@
 """Trains the text-to-video network and its text encoder together, by flow matching on the clips' latents.
 
-    python -m demo.train.t2v --work DIR --minutes 65
+    python -m demo.train.t2v --work DIR --minutes 55
 
 Stop it at any time; it goes on from its last checkpoint.
 """
@@ -54,14 +54,17 @@ class Captions:
         return torch.where(empty, torch.zeros(MAX_WORDS, dtype=torch.long), self.tokens[row, wording])
 
 
+def _stratified(count: int) -> Tensor:
+    """Uniform random numbers in 0..1, one in each of ``count`` equal parts."""
+    return (torch.arange(count) + torch.rand(count)) / count
+
+
 def draw_sigmas(count: int) -> Tensor:
     """Noise levels [count]: half around 0.65, half uniform shifted by 3; stratified, so that batches are alike."""
     half = count // 2
-    even = lambda n: (torch.arange(n) + torch.rand(n)) / n
-    middle = torch.sigmoid(torch.special.ndtri(even(half).clamp(1e-4, 1 - 1e-4)) * 1.2 + 0.6)
-    shifted = even(count - half)
-    shifted = 3 * shifted / (1 + 2 * shifted)
-    return torch.cat([middle, shifted])
+    normal = torch.special.ndtri(_stratified(half).clamp(1e-4, 1 - 1e-4))
+    even = _stratified(count - half)
+    return torch.cat([torch.sigmoid(1.2 * normal + 0.6), 3 * even / (1 + 2 * even)])
 
 
 class Run:
@@ -155,5 +158,5 @@ def train(work: Path, minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    args = arguments(__doc__, minutes=65)
+    args = arguments(__doc__, minutes=55)
     train(args.work, args.minutes)

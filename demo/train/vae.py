@@ -1,7 +1,7 @@
 """Trains the per-frame VAE, measures its latents and encodes all clips.
 
     python -m demo.train.vae --work DIR --minutes 14
-    python -m demo.train.vae --work DIR --minutes 6 --decoder     (goes on with the decoder only)
+    python -m demo.train.vae --work DIR --minutes 7 --decoder     (goes on with the decoder only)
 
 Where a VAE is already, the first form goes on with it.
 """
@@ -168,5 +168,5 @@ if __name__ == "__main__":
     decoder_only = "--decoder" in sys.argv
     if decoder_only:
         sys.argv.remove("--decoder")
-    args = arguments(__doc__, minutes=6 if decoder_only else 14)
+    args = arguments(__doc__, minutes=7 if decoder_only else 14)
     main(args.work, args.minutes, decoder_only)

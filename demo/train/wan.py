@@ -17,7 +17,7 @@ SHIFT = 8.0  # sampling shift of the demo's sigmas
 
 
 def build_wan() -> nn.Module:
-    """An untrained ``WanModel`` of the ComfyUI at COMFYUI_PATH, float32, with as many channels as the demo's latents."""
+    """An untrained ``WanModel`` of the ComfyUI at COMFYUI_PATH, with as many channels as the demo's latents."""
     sys.path.insert(0, os.environ["COMFYUI_PATH"])
     from comfy.cli_args import args
 
