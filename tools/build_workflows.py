@@ -13,13 +13,13 @@ from workflow_builder import WorkflowBuilder
 FOLDER = ROOT / "workflows"
 TRAIN, SAMPLE = FOLDER / "Demo 1 - Train an identity.json", FOLDER / "Demo 2 - Sample with identity and style LoRA.json"
 
-IDENTITY = "Fenn"
+IDENTITY = "Aro"
 TRAINING = {
-    "width": 64, "height": 64, "length": 8, "steps": 200, "sampling_steps": 16, "cfg": 2.0, "learning_rate": 1e-3,
-    "gradient_steps": 4, "num_frames": 4, "identity_frames": 4, "preserve_weight": 2.0, "preview_every": 5,
+    "width": 64, "height": 64, "length": 8, "steps": 260, "sampling_steps": 16, "cfg": 1.0, "learning_rate": 2e-3,
+    "gradient_steps": 4, "num_frames": 4, "identity_frames": 4, "preserve_weight": 8.0, "preview_every": 5,
     "gradient_checkpointing": False, "filename_prefix": "loras/demo identity",
 }  # fmt: skip
-SAMPLING = {"width": 64, "height": 64, "length": 8, "steps": 16, "cfg": 2.0, "fps": 8.0}
+SAMPLING = {"width": 64, "height": 64, "length": 8, "steps": 16, "cfg": 1.0, "fps": 8.0}
 HELD_OUT = (ROOT / "demo" / "held_out.txt").read_text().splitlines()[0].replace(" V ", " sks ")
 
 TRAIN_NOTE = """## Demo 1: teach a tiny video model one person

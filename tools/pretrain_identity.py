@@ -1,0 +1,22 @@
+"""Trains the identity LoRA that the pack ships, so that the sampling template runs untouched.
+
+    .venv/bin/python tools/pretrain_identity.py
+"""
+
+import shutil
+
+from build_workflows import IDENTITY
+from comfy_host import ROOT, WORK, find_host
+from comfy_server import ComfyServer
+from run_demo import Demo
+
+
+def main() -> None:
+    with ComfyServer(find_host(), WORK / "base") as server:
+        name, seconds = Demo(server, seed=0).train(IDENTITY)
+        shutil.copy(server.base / "output" / "loras" / name, ROOT / "demo" / "loras" / f"demo identity {IDENTITY}.safetensors")
+    print(f"{IDENTITY}: {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
