@@ -111,3 +111,11 @@ def test_base_is_untouched_after_use_and_after_an_error_inside_the_sampler(demo)
     assert torch.equal(demo.sample(demo.model), expected)
     for name, value in demo.model.model.state_dict().items():
         assert torch.equal(value, weights[name]), name
+
+
+def test_adjoining_windows_share_no_step_whatever_the_rounding(demo):
+    window = demo.pack.adapters.late_step.SigmaWindow
+    switch = 8 * 0.25 / (1 + 7 * 0.25)
+    for sigma in (switch * (1 - 1e-6), switch, switch * (1 + 1e-6)):
+        assert not window(1e9, switch).contains(sigma)
+        assert window(switch, 0.0).contains(sigma)
