@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .captions import MOTION_NAMES, SCENES, SHIRTS
 from .people import People
-from .scenes import BACKGROUNDS, PIXEL, SIZE, X, Y, edge
+from .scenes import BACKGROUNDS, PIXEL, X, Y, edge
 
 FRAMES = 8
 EYE_U, EYE_V = 0.36, -0.1  # where the eyes are, in head coordinates

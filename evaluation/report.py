@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from .charts import LABEL, bar_chart, line_chart
-from .drawing import AFTER, BEFORE, GREY, WHITE, Canvas, text_width
+from .drawing import AFTER, BEFORE, GREY, Canvas, text_width
 
 METRICS = (
     ("judge", "Is it the person?", "cosine to the photos, by the judge"),

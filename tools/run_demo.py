@@ -11,7 +11,6 @@ import io
 import json
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
