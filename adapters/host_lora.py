@@ -1,4 +1,4 @@
-"""Any LoRA file as residuals, through the host's own key map.
+"""LoRA files and the host's own key map: any file as residuals, the names that our files use.
 
 The Apply node gives a late-step window to every plain LoRA the host can read,
 whatever its key format: ours, kohya, diffusers.
@@ -6,12 +6,14 @@ whatever its key format: ours, kohya, diffusers.
 
 import comfy.lora
 import comfy.lora_convert
+import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter
-from torch import Tensor
+from torch import Tensor, nn
 
-from .low_rank import LowRank
+from .architectures import architecture_of
+from .low_rank import LowRank, LowRankConv2d
 
 
 def residuals_for(patcher: ModelPatcher, lora: dict[str, Tensor], strength: float, name: str) -> dict[str, LowRank]:
@@ -42,16 +44,37 @@ def _module_name(key, name: str) -> str:
 
 def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str) -> LowRank:
     plain = isinstance(patch, LoRAAdapter) and all(part is None for part in patch.weights[3:])
-    if not plain or patch.weights[0].ndim != 2 or patch.weights[1].ndim != 2:
-        raise ValueError(f"lora_name: {name} is not a plain LoRA of linear layers (at {key}); "
+    kinds = {2: LowRank, 4: LowRankConv2d}
+    module = patcher.get_model_object(key.removesuffix(".weight"))
+    layer = 2 if isinstance(module, nn.Linear) else 4 if isinstance(module, nn.Conv2d) and module.groups == 1 else 0
+    if not plain or layer not in kinds:
+        raise ValueError(f"lora_name: {name} is not a plain LoRA of linear and convolution layers (at {key}); "
                          "load it with the core Load LoRA node instead.")
     up, down, alpha = patch.weights[:3]
-    weight = patcher.get_model_object(key)
-    if tuple(weight.shape) != (up.shape[0], down.shape[1]):
+    shape = tuple(module.weight.shape)
+    stored = (up.shape[0], *down.shape[1:])
+    if shape[:2] != stored[:2] or down[0, 0].numel() != module.weight[0, 0].numel():
         raise ValueError(
-            f"lora_name: {name} was made for another model: {key} is {tuple(weight.shape)} here "
-            f"and {(up.shape[0], down.shape[1])} in the file; choose a LoRA trained for this model."
+            f"lora_name: {name} was made for another model: {key} is {shape} here "
+            f"and {stored} in the file; choose a LoRA trained for this model."
         )
     scale = strength * (1.0 if alpha is None else alpha / down.shape[0])
     with torch.inference_mode(False):  # so that a training on top can differentiate through it
-        return LowRank(down.clone(), up.clone(), scale).requires_grad_(False)
+        down, up = down.clone().reshape(-1, *shape[1:]), up.clone().reshape(up.shape[:2] + (1, 1) * (layer == 4))
+        return kinds[layer](down, up, scale).requires_grad_(False)
+
+
+def file_keys(model: nn.Module, linears: list[str]) -> dict[str, str]:
+    """The name in our files of each linear (``diffusion_model...``) of a host base model.
+
+    Stable Diffusion's is kohya's, which every tool of that family reads; elsewhere
+    it is the host's own.
+    """
+    if not architecture_of(model).kohya_keys:
+        return {name: name for name in linears}
+    diffusers = comfy.utils.unet_to_diffusers(model.model_config.unet_config)
+    names = {
+        f"diffusion_model.{host}".removesuffix(".weight"): theirs.removesuffix(".weight").replace(".", "_")
+        for theirs, host in diffusers.items()
+    }
+    return {name: f"lora_unet_{names[name]}" for name in linears}

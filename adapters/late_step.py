@@ -8,6 +8,7 @@ any truncated schedule see the same window.
 import sys
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import comfy.utils
@@ -19,6 +20,25 @@ from .low_rank import LowRank
 
 # Schedules are float32 tables, percent_to_sigma is a float64 formula.
 SIGMA_TOLERANCE = 1e-4
+
+
+_call = threading.local()  # the host runs the clones of several GPUs in threads of their own
+
+
+def current_sigma() -> float | None:
+    """Noise level of the model call that this thread is in; None outside of one."""
+    return getattr(_call, "sigma", None)
+
+
+@contextmanager
+def at_sigma(sigma: float | None):
+    """Make ``sigma`` the current one: around every model call, and around its recomputation in backward."""
+    before = current_sigma()
+    _call.sigma = sigma
+    try:
+        yield
+    finally:
+        _call.sigma = before
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,6 @@ class LateStepInjection:
         self.residuals = residuals
         self.window = window
         self.enabled = True
-        self._gate_state = threading.local()  # the host runs the clones of several GPUs in threads of their own
         self._hooks: dict[int, list] = {}
 
     def attach(self, patcher: ModelPatcher) -> None:
@@ -82,14 +101,15 @@ class LateStepInjection:
 
     def _hook(self, residual: LowRank):
         def add_residual(module, args, output):
-            if getattr(self._gate_state, "open", False):
-                return output + residual(args[0])
+            if self._is_open():
+                return residual.add_to(output, args[0], module)
 
         return add_residual
 
+    def _is_open(self) -> bool:
+        sigma = current_sigma()
+        return self.enabled and sigma is not None and self.window.contains(sigma)
+
     def _gate(self, executor, x, sigma, *args, **kwargs):
-        self._gate_state.open = self.enabled and self.window.contains(float(sigma.max()))
-        try:
+        with at_sigma(float(sigma.max())):
             return executor(x, sigma, *args, **kwargs)
-        finally:
-            self._gate_state.open = False

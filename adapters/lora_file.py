@@ -1,8 +1,8 @@
 """The adapter as an ordinary LoRA file whose metadata carries its late-step window.
 
-Keys are ``diffusion_model.<linear>.lora_A.weight`` / ``.lora_B.weight`` /
-``.alpha``, which the host's loaders read without a warning for every model
-that names its modules as the host does.
+Keys are ``<linear>.lora_A.weight`` / ``.lora_B.weight`` / ``.alpha``, or kohya's
+``.lora_down.weight`` / ``.lora_up.weight`` where linears have kohya's names: the
+host's loaders read both without a warning.
 """
 
 import json
@@ -16,9 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .architectures import Target
 from .low_rank import LowRankAdapter
 
 METADATA_KEY = "personalvideo"
+PARTS = ("lora_A", "lora_B")
+KOHYA_PARTS = ("lora_down", "lora_up")
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,22 @@ class LateStepLora(dict):
         self.info = info
 
 
-def to_state_dict(adapter: LowRankAdapter) -> dict[str, Tensor]:
-    """LoRA tensors of an adapter, detached, on the CPU."""
+def to_state_dict(adapter: LowRankAdapter, targets: list[Target], keys: dict[str, str]) -> dict[str, Tensor]:
+    """LoRA tensors of an adapter, detached, on the CPU.
+
+    targets: its linears; outputs that a residual does not reach get zeros.
+    keys: the name of each linear in the file.
+    """
     tensors = {}
-    for name, residual in adapter.residuals().items():
-        tensors[f"{name}.lora_A.weight"] = residual.down.detach().cpu().clone()
-        tensors[f"{name}.lora_B.weight"] = residual.up.detach().cpu().clone()
-        tensors[f"{name}.alpha"] = torch.tensor(float(adapter.alpha))
+    residuals = adapter.residuals()
+    for target in targets:
+        residual, key = residuals[target.name], keys[target.name]
+        down_name, up_name = KOHYA_PARTS if key.startswith("lora_unet_") else PARTS
+        up = torch.zeros(target.out_features, adapter.rank)
+        up[:target.rows] = residual.up.detach().cpu()
+        tensors[f"{key}.{down_name}.weight"] = residual.down.detach().cpu().clone()
+        tensors[f"{key}.{up_name}.weight"] = up
+        tensors[f"{key}.alpha"] = torch.tensor(float(adapter.alpha))
     return tensors
 
 

@@ -6,7 +6,8 @@ import comfy.samplers
 import nodes as core_nodes
 from comfy_api.latest import InputImpl, Types, io
 
-from .video_latent import check_vae_fits, empty_latent
+from ..adapters.architectures import defaults_of
+from .video_latent import check_vae_fits, clip_size, empty_latent
 from .wire_types import CATEGORY
 
 
@@ -25,20 +26,22 @@ class SampleVideo(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="The prompt, with the trigger word of the identity."),
                 io.Conditioning.Input("negative", tooltip="What to avoid; ignored at cfg 1."),
                 io.Vae.Input("vae", tooltip="The video VAE that belongs to the model."),
-                io.Int.Input("width", default=832, min=16, max=8192, step=8, tooltip="Pixels."),
-                io.Int.Input("height", default=480, min=16, max=8192, step=8, tooltip="Pixels."),
+                io.Int.Input("width", default=0, min=0, max=8192, step=8, tooltip="Pixels; 0 is the model's usual width."),
+                io.Int.Input("height", default=0, min=0, max=8192, step=8, tooltip="Pixels; 0 is the model's usual height."),
                 io.Int.Input(
-                    "length", default=81, min=1, max=1024,
-                    tooltip="Frames. Most video VAEs take 4k+1 (33, 61, 81); a wrong value says which ones fit.",
+                    "length", default=0, min=0, max=1024,
+                    tooltip="Frames; 0 is the model's usual length. Most video VAEs take 4k+1 (33, 61, 81), LTX-Video 8k+1, "
+                    "AnimateDiff any up to 32; a wrong value says which ones fit.",
                 ),
                 io.Int.Input(
                     "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
                     tooltip="The initial noise.",
                 ),
-                io.Int.Input("steps", default=30, min=1, max=1000, tooltip="Sampling steps."),
+                io.Int.Input("steps", default=0, min=0, max=1000, tooltip="Sampling steps; 0 is the model's usual number."),
                 io.Float.Input(
-                    "cfg", default=6.0, min=0.0, max=100.0, step=0.1,
-                    tooltip="Guidance scale; 1 switches guidance off and halves the time.",
+                    "cfg", default=0.0, min=0.0, max=100.0, step=0.1,
+                    tooltip="Guidance scale; 1 switches guidance off and halves the time. 0 is the model's usual value, "
+                    "which is 1 for models with embedded guidance (HunyuanVideo).",
                 ),
                 io.Combo.Input(
                     "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler",
@@ -61,12 +64,15 @@ class SampleVideo(io.ComfyNode):
     @classmethod
     def execute(cls, model, positive, negative, vae, width, height, length, seed, steps, cfg, sampler_name, scheduler,
                 fps, latent_image=None) -> io.NodeOutput:
+        defaults = defaults_of(model.model)
         if latent_image is None:
-            latent_image = {"samples": empty_latent(model, vae, width, height, length)}
+            size = clip_size(defaults, width, height, length)
+            latent_image = {"samples": empty_latent(model, vae, *size)}
         else:
-            check_vae_fits(model.get_model_object("latent_format"), vae)
+            check_vae_fits(model, vae)
         (latent,) = core_nodes.common_ksampler(
-            model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image
+            model, seed, steps or defaults.steps, cfg or defaults.cfg, sampler_name, scheduler, positive, negative,
+            latent_image,
         )
         images = vae.decode(latent["samples"]).flatten(0, -4)
         video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images, frame_rate=Fraction(fps)))

@@ -9,14 +9,15 @@ import comfy.samplers
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..adapters.architectures import architecture_of
+from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
 from ..rewards.augmentation import AUGMENTATIONS
+from ..training.checkpointing import CHECKPOINTING
 from ..training.run import TrainingRun
-from ..training.settings import PRESETS, SCHEDULES, TrainingSettings, apply_preset
+from ..training.settings import PRESETS, SCHEDULES, TrainingSettings, apply_preset, fill_defaults
 from ..training.trainer import TrainingFailure
 from .train_progress import TrainProgress, side_by_side
-from .video_latent import empty_latent
+from .video_latent import clip_size, empty_latent
 from .wire_types import CATEGORY, IdentityType, LoraModelType, LossMapType, SemanticRewardType
 
 NEW_LORA = "[None]"
@@ -45,21 +46,26 @@ class TrainAdapter(io.ComfyNode):
                     "The last one is kept out of training and shows the before/after preview.",
                 ),
                 io.String.Input("negative_prompt", multiline=True, default="", tooltip="What to avoid; unused at cfg 1."),
-                io.Int.Input("width", default=512, min=16, max=4096, step=8, tooltip="Pixels of the training videos. "
-                             "Time and memory grow with it; faces under about 64 pixels teach little."),
-                io.Int.Input("height", default=512, min=16, max=4096, step=8, tooltip="Pixels of the training videos."),
-                io.Int.Input("length", default=17, min=1, max=513, tooltip="Frames of the training videos."),
+                io.Int.Input("width", default=0, min=0, max=4096, step=8, tooltip="Pixels of the training videos; 0 is the "
+                             "model's usual width. Time and memory grow with it; faces under about 64 pixels teach little."),
+                io.Int.Input("height", default=0, min=0, max=4096, step=8,
+                             tooltip="Pixels of the training videos; 0 is the model's usual height."),
+                io.Int.Input("length", default=0, min=0, max=513,
+                             tooltip="Frames of the training videos; 0 is the model's usual length. Shorter is faster."),
                 io.Int.Input(
-                    "steps", default=800, min=1, max=100000,
-                    tooltip="Training steps in all, one video each. The paper: 800 for AnimateDiff, 4000 for HunyuanVideo.",
+                    "steps", default=0, min=0, max=100000,
+                    tooltip="Training steps in all, one video each; 0 is the paper's number: 800 for AnimateDiff, "
+                    "4000 for HunyuanVideo and other transformers.",
                 ),
                 io.Int.Input(
-                    "sampling_steps", default=30, min=2, max=200,
-                    tooltip="Sampling steps of a training video; use what you sample with later. The paper: 50.",
+                    "sampling_steps", default=0, min=0, max=200,
+                    tooltip="Sampling steps of a training video; use what you sample with later. 0 is the model's usual "
+                    "number. The paper: 50.",
                 ),
                 io.Float.Input(
-                    "cfg", default=6.0, min=1.0, max=30.0, step=0.1,
-                    tooltip="Guidance scale; use what you sample with later. 1 halves the time. The paper: 7.5.",
+                    "cfg", default=0.0, min=0.0, max=30.0, step=0.1,
+                    tooltip="Guidance scale; use what you sample with later. 1 halves the time. 0 is the model's usual value, "
+                    "which is 1 for models with embedded guidance (HunyuanVideo).",
                 ),
                 io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple",
                                tooltip="Noise schedule of the training videos."),
@@ -79,8 +85,9 @@ class TrainAdapter(io.ComfyNode):
                              tooltip="Rank of the LoRA. The paper does not name one."),
                 io.Float.Input("alpha", default=16.0, min=0.01, max=1024.0, step=0.01, advanced=True,
                                tooltip="Scale of the LoRA is alpha / rank."),
-                io.Float.Input("learning_rate", default=1e-4, min=1e-7, max=1.0, step=1e-7, advanced=True,
-                               tooltip="Of AdamW. The paper: 1e-4 for AnimateDiff, 2e-5 for HunyuanVideo."),
+                io.Float.Input("learning_rate", default=0.0, min=0.0, max=1.0, step=1e-7, advanced=True,
+                               tooltip="Of AdamW; 0 is the paper's: 1e-4 for AnimateDiff, 2e-5 for HunyuanVideo and other "
+                               "transformers."),
                 io.Float.Input("weight_decay", default=1e-2, min=0.0, max=1.0, step=1e-5, advanced=True,
                                tooltip="Of AdamW. The paper: 1e-2 for AnimateDiff, 1e-4 for HunyuanVideo."),
                 io.Float.Input("identity_weight", default=1.0, min=0.0, max=100.0, step=0.01, advanced=True,
@@ -109,8 +116,10 @@ class TrainAdapter(io.ComfyNode):
                                "fooling the recognizer with invisible patterns; paper is colour jitter only."),
                 io.Int.Input("identity_frames", default=1, min=1, max=64, advanced=True,
                              tooltip="Frames a step that the identity loss looks at. The paper: 1."),
-                io.Boolean.Input("gradient_checkpointing", default=True, advanced=True,
-                                 tooltip="Recompute activations in the backward pass: slower, far less memory."),
+                io.Combo.Input("gradient_checkpointing", options=list(CHECKPOINTING), default="steps", advanced=True,
+                               tooltip="Recompute activations in the backward pass instead of keeping them. steps: one "
+                               "sampling step at a time. blocks: also one transformer block at a time, slowest and "
+                               "smallest. off: fastest, for small models."),
                 io.String.Input("trigger_word", default="sks", advanced=True,
                                 tooltip="The word for the person in the prompts; stored in the LoRA."),
                 io.Combo.Input("learning_rate_schedule", options=list(SCHEDULES), default="decay", advanced=True,
@@ -118,6 +127,9 @@ class TrainAdapter(io.ComfyNode):
                                "steadier likeness. constant: as in the paper."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
                                          tooltip="Keeps meaning and motion of the videos. Without it only the identity is rewarded."),
+                io.Model.Input("high_noise_model", optional=True,
+                               tooltip="For models of two experts (Wan 2.2 14B): the high-noise one, which makes the first "
+                               "steps and is not trained. model is then the low-noise one."),
             ],
             outputs=[
                 LoraModelType.Output(display_name="lora"),
@@ -132,9 +144,10 @@ class TrainAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, vae, identity, prompts, negative_prompt, width, height, length, filename_prefix,
-                save_every, preview_every, existing_lora, preset, trigger_word, semantic_reward=None,
+                save_every, preview_every, existing_lora, preset, trigger_word, semantic_reward=None, high_noise_model=None,
                 **settings) -> io.NodeOutput:
-        architecture_of(model.model)
+        defaults = defaults_of(model.model)
+        width, height, length = clip_size(defaults, width, height, length)
         trigger_word = trigger_word.strip()
         lines = parse(prompts)
         _check_prompts(lines, trigger_word)
@@ -143,11 +156,12 @@ class TrainAdapter(io.ComfyNode):
             model=model, clip=clip, vae=vae, identity=identity, semantic_reward=semantic_reward,
             prompts=lines, negative_prompt=negative_prompt,
             latent=empty_latent(model, vae, width, height, length),
-            settings=apply_preset(TrainingSettings(**settings), preset),
+            settings=fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults),
             trigger_word=trigger_word,
             lora_path=_lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,
             save_every=save_every,
+            high_noise_model=high_noise_model,
         )
         progress = TrainProgress(cls.hidden.unique_id, run, preview_every)
         try:
@@ -215,8 +229,8 @@ def _loss_map(run: TrainingRun) -> dict[str, list[float]]:
 
 
 def _memory_advice(settings: TrainingSettings, width: int, height: int, length: int) -> str:
-    if not settings.gradient_checkpointing:
-        return "Out of memory; switch gradient_checkpointing on."
+    if settings.gradient_checkpointing != "blocks":
+        return "Out of memory; set gradient_checkpointing to blocks."
     if settings.gradient_steps > 1 or settings.num_frames > 2:
         return (f"Out of memory; lower gradient_steps (now {settings.gradient_steps}) to 1 "
                 f"and num_frames (now {settings.num_frames}) to 2.")

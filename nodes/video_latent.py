@@ -1,18 +1,31 @@
-"""Empty video latents in the shape that a model and its VAE agree on."""
+"""Empty latents of a clip in the shape that a model and its VAE agree on."""
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..adapters.architectures import ARCHITECTURES, Defaults, architecture_of
+
+IMAGE = 2  # latent dimensions of models whose frames are the batch
+
+
+def clip_size(defaults: Defaults, width: int, height: int, length: int) -> tuple[int, int, int]:
+    """The size asked for; what is 0 is the family's own."""
+    return width or defaults.width, height or defaults.height, length or defaults.length
+
 
 def empty_latent(model: ModelPatcher, vae, width: int, height: int, length: int) -> Tensor:
-    """Zeros [1, C, T, h, w] for one clip of ``length`` frames.
+    """Zeros for one clip of ``length`` frames: [1, C, T, h, w], or [length, C, h, w] for image models.
 
     Raises ValueError, naming the values that fit, if the VAE cannot represent the
     size, or if VAE and model do not belong together.
     """
     latent_format = model.get_model_object("latent_format")
-    check_vae_fits(latent_format, vae)
+    check_vae_fits(model, vae)
+    if latent_format.latent_dimensions == IMAGE:
+        _check_side("width", width, vae.downscale_ratio)
+        _check_side("height", height, vae.downscale_ratio)
+        return torch.zeros(length, latent_format.latent_channels, height // vae.downscale_ratio, width // vae.downscale_ratio)
     temporal_down, rows, columns = vae.downscale_ratio
     temporal_up = vae.upscale_ratio[0]
     _check_side("width", width, columns)
@@ -26,15 +39,25 @@ def empty_latent(model: ModelPatcher, vae, width: int, height: int, length: int)
     return torch.zeros(1, latent_format.latent_channels, frames, height // rows, width // columns)
 
 
-def check_vae_fits(latent_format, vae) -> None:
-    """Raise ValueError unless ``vae`` is a video VAE with the model's number of channels."""
-    if not isinstance(vae.downscale_ratio, tuple):
+def check_vae_fits(model: ModelPatcher, vae) -> None:
+    """Raise ValueError unless ``vae`` makes frames out of the model's latents."""
+    latent_format = model.get_model_object("latent_format")
+    image_vae = not isinstance(vae.downscale_ratio, tuple)
+    image_model = latent_format.latent_dimensions == IMAGE
+    if image_vae and not image_model:
         raise ValueError("vae: this is an image VAE; connect the video VAE that belongs to the model.")
+    if image_model and not image_vae:
+        raise ValueError("vae: this is a video VAE; connect the image VAE that belongs to the model.")
     if vae.latent_channels != latent_format.latent_channels:
         raise ValueError(
             f"vae: it has {vae.latent_channels} latent channels and the model has {latent_format.latent_channels}; "
             "connect the VAE that belongs to the model."
         )
+    kind = type(vae.first_stage_model).__name__
+    own = architecture_of(model.model)
+    others = [other.title for other in ARCHITECTURES if kind in other.vae_classes]
+    if others and kind not in own.vae_classes:
+        raise ValueError(f"vae: it belongs to {' or '.join(others)}; connect the VAE of {own.title}.")
 
 
 def _check_side(name: str, pixels: int, multiple: int) -> None:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class SemanticReward(ABC):
     """An image-text scorer R_sem (PV_SEMANTIC_REWARD).
 
+    networks: what ``encode_image`` needs, in memory while training. text_networks: what
+    ``encode_text`` needs, once before it. The caller moves both.
+
     logit_scale: factor on the cosine before the softmax of Eq. 3. Raw cosines of
     a clip's frames differ by a few hundredths, a softmax over them is flat and
     its divergence vanishes; contrastive models are trained with a scale of 10 to 100.
@@ -17,10 +20,11 @@ class SemanticReward(ABC):
     name: str
     logit_scale: float
     networks: nn.Module
+    text_networks: nn.Module
 
     @abstractmethod
     def encode_text(self, prompts: list[str]) -> Tensor:
-        """Unit text features [N, D]. No gradient."""
+        """Unit text features [N, D], on the device of ``text_networks``. No gradient."""
 
     @abstractmethod
     def encode_image(self, frames: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ _TRAIN = {
             "learning_rate": 1e-3, "weight_decay": 0.01, "identity_weight": 1.0, "semantic_weight": 1.0,
             "preserve_weight": 1.0, "num_frames": 2, "bank_seeds": 1, "save_every": 50, "preview_every": 1,
             "existing_lora": "[None]", "preset": "custom", "augmentation": "robust", "identity_frames": 1,
-            "gradient_checkpointing": False, "trigger_word": "sks", "learning_rate_schedule": "constant",
+            "gradient_checkpointing": "off", "trigger_word": "sks", "learning_rate_schedule": "constant",
         },
     },
 }  # fmt: skip

@@ -16,7 +16,7 @@ def smooth_recognizer() -> torch.nn.Module:
     ).requires_grad_(False)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", ["off", "steps", "blocks"])
 @pytest.mark.parametrize("style", [False, True])
 def test_gradient_of_the_whole_loss_equals_finite_differences(demo, tmp_path, checkpointing, style, monkeypatch):
     """Along the whole gradient and that of each block; face boxes are held still, as the gradient holds them."""

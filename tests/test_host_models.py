@@ -31,9 +31,9 @@ def wan_vae():
 
 
 @pytest.fixture(scope="module")
-def sd15():
-    config = comfy.supported_models.SD15(dict(
-        image_size=32, in_channels=4, out_channels=4, model_channels=32, num_res_blocks=[1, 1], transformer_depth=[1, 1],
+def edit_model():
+    config = comfy.supported_models.SD15_instructpix2pix(dict(
+        image_size=32, in_channels=8, out_channels=4, model_channels=32, num_res_blocks=[1, 1], transformer_depth=[1, 1],
         transformer_depth_output=[1, 1, 1, 1], transformer_depth_middle=1, channel_mult=[1, 2], context_dim=768,
         use_linear_in_transformer=False, adm_in_channels=None, use_checkpoint=False, num_heads=4, legacy=False,
         use_spatial_transformer=True, use_temporal_attention=False,
@@ -42,9 +42,9 @@ def sd15():
     return comfy.model_patcher.CoreModelPatcher(config.get_model({}, ""), device, torch.device("cpu"))
 
 
-def test_unsupported_family_is_named_with_the_supported_ones(demo, sd15, tmp_path):
-    with pytest.raises(ValueError, match="the family SD15 is not supported .* one of these families: wan"):
-        demo.run(tmp_path / "a.safetensors", model=sd15)
+def test_unsupported_family_is_named_with_the_supported_ones(demo, edit_model, tmp_path):
+    with pytest.raises(ValueError, match="the family SD15_instructpix2pix is not supported; .* one of these families: AnimateDiff"):
+        demo.run(tmp_path / "a.safetensors", model=edit_model)
 
 
 def test_frame_of_a_causal_vae_equals_the_full_decode(pack, wan_vae):
@@ -81,15 +81,15 @@ def test_length_between_two_valid_ones_names_both(pack, demo, wan_vae):
         pack.nodes.video_latent.empty_latent(demo.model, wan_vae, 64, 64, 80)
 
 
-def test_vae_of_another_model_is_named(pack, sd15, wan_vae):
-    with pytest.raises(ValueError, match="vae: it has 16 latent channels and the model has 4"):
-        pack.nodes.video_latent.empty_latent(sd15, wan_vae, 64, 64, 5)
+def test_vae_of_another_model_is_named(pack, edit_model, wan_vae):
+    with pytest.raises(ValueError, match="vae: this is a video VAE; connect the image VAE"):
+        pack.nodes.video_latent.empty_latent(edit_model, wan_vae, 64, 64, 5)
 
 
 def test_out_of_memory_says_what_to_lower(pack, demo):
     advice = pack.nodes.train_adapter._memory_advice
-    assert "gradient_checkpointing on" in advice(demo.settings, 64, 64, 8)
-    checkpointed = replace(demo.settings, gradient_checkpointing=True)
+    assert "gradient_checkpointing to blocks" in advice(demo.settings, 64, 64, 8)
+    checkpointed = replace(demo.settings, gradient_checkpointing="blocks")
     assert "gradient_steps (now 2) to 1" in advice(checkpointed, 64, 64, 8)
     small = replace(checkpointed, gradient_steps=1)
     assert "width and height (now 64 x 64)" in advice(small, 64, 64, 8)

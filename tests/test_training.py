@@ -16,6 +16,11 @@ def parameters(run):
     return torch.cat([parameter.detach().flatten() for parameter in run.adapter.parameters()])
 
 
+def gradients(run):
+    """Of the last step."""
+    return torch.cat([parameter.grad.flatten() for parameter in run.adapter.parameters()])
+
+
 def test_rollout_equals_late_step_lora_in_the_core_sampler(demo, tmp_path):
     run = demo.train(tmp_path / "a.safetensors", steps=5, learning_rate=1e-2)
     late = demo.apply(demo.model, run.lora(), start=-1.0, end=-1.0)
@@ -35,11 +40,12 @@ def test_bank_changes_speed_only(demo, tmp_path):
     assert torch.allclose(parameters(without), parameters(with_bank), atol=1e-7)
 
 
-def test_checkpointing_changes_memory_only(demo, tmp_path):
-    plain = demo.train(tmp_path / "a.safetensors")
-    checkpointed = demo.train(tmp_path / "b.safetensors", gradient_checkpointing=True)
+@pytest.mark.parametrize("checkpointing", ["steps", "blocks"])
+def test_checkpointing_changes_memory_only(demo, tmp_path, checkpointing):
+    plain = demo.train(tmp_path / "a.safetensors", steps=1)
+    checkpointed = demo.train(tmp_path / "b.safetensors", steps=1, gradient_checkpointing=checkpointing)
     assert losses(checkpointed) == pytest.approx(losses(plain), rel=1e-6)
-    assert torch.allclose(parameters(checkpointed), parameters(plain), atol=1e-7)
+    assert (gradients(checkpointed) - gradients(plain)).norm() < 1e-5 * gradients(plain).norm()
 
 
 def test_cancelled_run_resumes_bit_for_bit(demo, tmp_path):

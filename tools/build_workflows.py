@@ -17,7 +17,7 @@ IDENTITY = "Aro"
 TRAINING = {
     "width": 64, "height": 64, "length": 8, "steps": 260, "sampling_steps": 16, "cfg": 1.0, "learning_rate": 2e-3,
     "gradient_steps": 4, "num_frames": 4, "identity_frames": 4, "preserve_weight": 8.0, "preview_every": 5,
-    "gradient_checkpointing": False, "filename_prefix": "loras/demo identity",
+    "gradient_checkpointing": "off", "filename_prefix": "loras/demo identity",
 }  # fmt: skip
 SAMPLING = {"width": 64, "height": 64, "length": 8, "steps": 16, "cfg": 1.0, "fps": 8.0}
 HELD_OUT = (ROOT / "demo" / "held_out.txt").read_text().splitlines()[0].replace(" V ", " sks ")

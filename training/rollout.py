@@ -12,8 +12,8 @@ import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from .checkpointing import recomputed
 from .host_autograd import differentiable_attention, frozen, revive, revive_model, training_mode
 
 Conditioning = list
@@ -52,11 +52,11 @@ class Rollout:
         return self.guider.inner_model.model_sampling.noise_scaling(self.sigmas[0], noise, self.latent, full)
 
     def run(self, x: Tensor, first: int, last: int, checkpointing: bool = False) -> Tensor:
-        """Euler steps ``first`` .. ``last - 1``; with checkpointing, activations are recomputed in backward."""
+        """Euler steps ``first`` .. ``last - 1``; with checkpointing, each is recomputed in backward."""
         for index in range(first, last):
             sigma, next_sigma = self.sigmas[index], self.sigmas[index + 1]
             if checkpointing:
-                denoised = checkpoint(self._denoise, x, sigma, use_reentrant=False)
+                denoised = recomputed(self._denoise, x, sigma)
             else:
                 denoised = self._denoise(x, sigma)
             x = x + (x - denoised) / sigma * (next_sigma - sigma)
@@ -81,7 +81,8 @@ class _InsideGuider(comfy.samplers.Sampler):
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
                disable_pbar=False):
-        revive_model(model_wrap.inner_model)
+        for loaded in (model_wrap.model_patcher, *model_wrap.loaded_models):
+            revive_model(loaded.model)
         model_wrap.conds = _detach_conditions(model_wrap.conds)
         with frozen(model_wrap.inner_model):
             self.body(Rollout(model_wrap, revive(sigmas), extra_args, revive(latent_image), self.prompt_sizes))
@@ -109,7 +110,8 @@ def with_rollout(
         guider.set_cfg(cfg)
         sampler = _InsideGuider(body, [len(positive) for positive in positives])
         latent = revive(latent)
-        revive_model(model.model)
+        for patcher in (model, *model.get_nested_additional_models()):
+            revive_model(patcher.model)
         try:
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
         finally:

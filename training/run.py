@@ -4,26 +4,30 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer,
 and keeps the newest adapter and optimizer state on disk whatever happens.
 """
 
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import comfy.model_management
 import comfy.samplers
 import torch
-from torch import Tensor
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
 
 from ..adapters.architectures import architecture_of, find_targets
+from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
-from ..adapters.lora_file import AdapterInfo, LateStepLora, load_info, save_lora, to_state_dict
+from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
 from ..rewards.faces import Identity
 from ..rewards.semantic import SemanticReward
+from .checkpointing import BlockCheckpointing
+from .draws import Draws
 from .frame_decoder import FrameDecoder
-from .host_autograd import resident, revive, static_clone
+from .high_noise_expert import BOUNDARY, EarlySteps, early_steps, sample_early_steps
+from .host_autograd import revive, static_clone
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
-from .state import TrainingState, load_state, save_state, state_path
+from .state import TrainingState, resumed_state, save_state, state_path
 from .teacher_bank import TeacherBank
 from .trainer import AfterStep, Trainer
 
@@ -36,7 +40,8 @@ class TrainingRun:
 
     prompts: the last one is never trained on; ``before`` and ``after`` show it
     ([F, 3, H, W] in 0..1). latent: zeros in the video's latent shape, batch 1.
-    resume: go on with the adapter and the state at ``lora_path``.
+    resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the
+    expert that makes the first steps, of a model that has two.
     Raises ValueError where input and settings cannot work together.
     """
 
@@ -56,6 +61,7 @@ class TrainingRun:
         lora_path: Path,
         resume: bool,
         save_every: int,
+        high_noise_model=None,
         remember_teacher: bool = True,
     ):
         if CORE_BYPASS in model.injections:
@@ -63,10 +69,11 @@ class TrainingRun:
                 "model: a LoRA on it was loaded in bypass mode, which training cannot differentiate through; "
                 "load it with the core Load LoRA node."
             )
+        self.architecture = architecture_of(model.model)
         self.model = static_clone(model, "model")
+        self.high_noise_model = high_noise_model and static_clone(high_noise_model, "high_noise_model")
         self.clip = clip
         self.decoder = FrameDecoder(vae, self.model.load_device)
-        self.model.set_additional_models("personalvideo_vae", [self.decoder.patcher])  # loaded together
         self.semantic_reward = semantic_reward
         self.prompts = prompts
         self.negative_prompt = negative_prompt
@@ -84,14 +91,20 @@ class TrainingRun:
             self.model.get_model_object("model_sampling"), settings.scheduler, settings.sampling_steps
         )
         self.first_late_step = self._first_late_step()
+        self.draws = Draws(settings.seed, len(prompts) - 1, settings.bank_seeds)
+        self.targets = find_targets(self.model.model)
         with torch.inference_mode(False):
             self.identity = replace(identity, embeddings=revive(identity.embeddings))
-            self.adapter = LowRankAdapter.create(
-                find_targets(self.model.model), settings.rank, settings.alpha, settings.seed
-            )
-            self.state = self._resumed() if resume else TrainingState()
+            self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
+            self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
         self.injection = LateStepInjection(self.adapter.residuals(), self.window)
         self.injection.attach(self.model)
+        if settings.gradient_checkpointing == "blocks":
+            BlockCheckpointing(self.architecture).attach(self.model)
+        self.reward_networks = [self._managed(self.identity.face_model.networks)]
+        if semantic_reward is not None:
+            self.reward_networks.append(self._managed(semantic_reward.networks))
+        self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
 
     def execute(self, after_step: AfterStep) -> None:
         """Train to ``settings.steps``; ``after_step`` is told of every step once it is safe.
@@ -101,26 +114,28 @@ class TrainingRun:
         """
         positives = [self._encode(prompt) for prompt in self.prompts]
         negative = self._encode(self.negative_prompt)
+        text_features = self._text_features()
+        schedule = negative, self.settings.cfg, self.sigmas, self.latent
+        early = None
+        if self.high_noise_model is not None:
+            clips = [self._held_out, *self.draws.clips(self.state.step, self.settings.steps)]
+            early = sample_early_steps(self.high_noise_model, positives, *schedule, clips)
 
         def body(rollout: Rollout) -> None:
             self.decoder.prepare()
             with self.decoder.frozen():
-                self._train(rollout, after_step)
+                self._train(rollout, text_features, early, after_step)
 
-        device = self.model.load_device
-        networks = [self.identity.face_model.networks]
-        if self.semantic_reward is not None:
-            networks.append(self.semantic_reward.networks)
         self.decoder.prepare()
-        with ExitStack() as stack:
-            for network in networks:
-                stack.enter_context(resident(network, device))
-            with_rollout(self.model, positives, negative, self.settings.cfg, self.sigmas, self.latent, body)
+        try:
+            with_rollout(self.model, positives, *schedule, body)
+        finally:
+            _release(*self.reward_networks)
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
         info = AdapterInfo(
-            base_model=architecture_of(self.model.model).name,
+            base_model=self.architecture.name,
             start_percent=self.settings.start_percent,
             end_percent=WINDOW_END,
             switch_sigma=self.window.start,
@@ -130,7 +145,8 @@ class TrainingRun:
             steps=self.state.step,
             settings=asdict(self.settings),
         )
-        return LateStepLora(to_state_dict(self.adapter), info)
+        keys = file_keys(self.model.model, [target.name for target in self.targets])
+        return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
 
     def report(self, seconds: float) -> str:
         """A few lines for people: what was trained, how it went, where it is."""
@@ -139,26 +155,30 @@ class TrainingRun:
         first, last = (
             sum(record.similarity for record in part) / max(1, len(part)) for part in (history[:tenth], history[-tenth:])
         )
-        late = self.settings.sampling_steps - self.first_late_step
+        steps = len(self.sigmas) - 1
         return "\n".join([
             f"{self.state.step} steps, the last ones in {seconds:.0f} s, on {len(self.prompts) - 1} prompts.",
             f"Similarity to the references by the rewarded recognizer: {first:.2f} in the first tenth of the run, "
             f"{last:.2f} in the last. Judge the result with another recognizer.",
-            f"The adapter acts in the last {late} of {self.settings.sampling_steps} sampling steps "
+            f"The adapter acts in the last {steps - self.first_late_step} of {steps} sampling steps "
             f"(from {self.settings.start_percent:g}); trigger word: {self.trigger_word}.",
             f"Saved as {self.lora_path.name}.",
         ])
 
-    def _train(self, rollout: Rollout, after_step: AfterStep) -> None:
-        text_features = None
-        if self.semantic_reward is not None:
-            text_features = revive(self.semantic_reward.encode_text(self.prompts))
+    @property
+    def _held_out(self) -> tuple[int, int]:
+        """(prompt, noise seed) of the clip before and after."""
+        return len(self.prompts) - 1, self.settings.seed
+
+    def _train(
+        self, rollout: Rollout, text_features: Tensor | None, early: EarlySteps | None, after_step: AfterStep
+    ) -> None:
         bank = TeacherBank(
             rollout, self.decoder, self.identity.face_model, self.semantic_reward, text_features,
-            self.first_late_step, self.remember_teacher,
+            self.first_late_step, early, self.remember_teacher,
         )
         trainer = Trainer(
-            bank, self.adapter, self.injection, self.identity, len(self.prompts) - 1, self.settings, self.state
+            bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture
         )
 
         def saved_step(record, preview) -> None:
@@ -166,7 +186,7 @@ class TrainingRun:
                 self._save(trainer)
             after_step(record, preview)
 
-        held_out = trainer.teacher_clip(len(self.prompts) - 1, self.settings.seed)
+        held_out = trainer.teacher_clip(*self._held_out)
         self.before = held_out.frames.float()
         try:
             trainer.train(saved_step)
@@ -188,37 +208,41 @@ class TrainingRun:
             conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
         return revive(conditioning)
 
+    def _text_features(self) -> Tensor | None:
+        """Of every prompt, for the semantic reward; its text encoder is only needed here."""
+        if self.semantic_reward is None:
+            return None
+        networks = self._managed(self.semantic_reward.text_networks)
+        with torch.inference_mode(False), torch.no_grad():
+            comfy.model_management.load_models_gpu([networks])
+            features = self.semantic_reward.encode_text(self.prompts)
+        _release(networks)
+        return features
+
+    def _managed(self, network: nn.Module) -> ModelPatcher:
+        """A reward's network under the host's memory management."""
+        return ModelPatcher(network, self.model.load_device, torch.device("cpu"))
+
     def _first_late_step(self) -> int:
+        start = self.settings.start_percent
         for index, sigma in enumerate(self.sigmas[:-1].tolist()):
             if self.window.contains(sigma):
-                return index
-        raise ValueError(
-            f"start_percent: none of the {self.settings.sampling_steps} sampling steps lies after "
-            f"{self.settings.start_percent:g} with the {self.settings.scheduler} scheduler; "
-            "lower start_percent or raise sampling_steps."
-        )
+                break
+        else:
+            raise ValueError(
+                f"start_percent: none of the {len(self.sigmas) - 1} sampling steps lies after {start:g} with the "
+                f"{self.settings.scheduler} scheduler; lower start_percent or raise sampling_steps."
+            )
+        if self.high_noise_model is not None and index < early_steps(self.sigmas):
+            raise ValueError(
+                f"start_percent: {start:g} lies in the steps of the high-noise model (noise level above {BOUNDARY:g}), "
+                "which is not trained; raise it."
+            )
+        return index
 
-    def _resumed(self) -> TrainingState:
-        """The state on disk, if it can go on with this model and these settings."""
-        name = self.lora_path.name
-        info = load_info(self.lora_path)
-        if info is None:
-            raise ValueError(
-                f"existing_lora: {name} was not written by Train PersonalVideo Adapter; choose a LoRA that was, "
-                "or [None] to start a new one."
-            )
-        for field, value in (("rank", info.rank), ("alpha", info.alpha), ("start_percent", info.start_percent)):
-            wanted = getattr(self.settings, field)
-            if wanted != value:
-                raise ValueError(f"{field}: {name} was trained with {value:g}, not {wanted:g}; set it to {value:g}.")
-        state = load_state(state_path(self.lora_path))
-        if not state.fits(self.adapter):
-            raise ValueError(
-                f"existing_lora: {name} was trained for another model (of the {info.base_model} family); "
-                "connect that model or choose [None]."
-            )
-        if state.step > self.settings.steps:
-            raise ValueError(
-                f"steps: {name} already has {state.step} steps; raise steps to go on."
-            )
-        return state
+
+def _release(*patchers: ModelPatcher) -> None:
+    """Back to the CPU with their weights."""
+    with torch.inference_mode(False):
+        for patcher in patchers:
+            comfy.model_management.unload_model_and_clones(patcher)

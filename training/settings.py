@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass, replace
 
+from ..adapters.architectures import Defaults
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """Settings of one run; field names are those of the Train node.
 
+    Where steps, sampling_steps, cfg or learning_rate is 0, ``fill_defaults`` has still to be called.
     steps: optimizer steps in all. sampling_steps, cfg, scheduler: how videos are sampled.
     start_percent: the adapter acts from here to the end of sampling (section 4.4).
     gradient_steps: gradient flows through the last K steps of sampling.
     num_frames: M of Eq. 3. identity_frames: frames scored by Eq. 2 a step (the paper: one).
     learning_rate_schedule: constant (the paper), or decay: falls to zero over the second half.
-    bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the
-    teacher's frames outside the head (not in the paper).
+    bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the teacher's
+    frames outside the head (not in the paper). gradient_checkpointing: one of CHECKPOINTING.
     """
 
     steps: int
@@ -34,7 +37,7 @@ class TrainingSettings:
     identity_frames: int
     bank_seeds: int
     augmentation: str
-    gradient_checkpointing: bool
+    gradient_checkpointing: str
     learning_rate_schedule: str
 
 
@@ -54,10 +57,21 @@ _PAPER = dict(
 PRESETS = {
     "custom": {},
     "paper (AnimateDiff)": dict(_PAPER, steps=800, learning_rate=1e-4, weight_decay=1e-2, cfg=7.5),
-    "paper (HunyuanVideo)": dict(_PAPER, steps=4000, learning_rate=2e-5, weight_decay=1e-4),
+    "paper (HunyuanVideo)": dict(_PAPER, steps=4000, learning_rate=2e-5, weight_decay=1e-4, cfg=1.0),
 }
 
 
 def apply_preset(settings: TrainingSettings, preset: str) -> TrainingSettings:
     """Replace what the preset fixes; ``custom`` leaves everything as it is."""
     return replace(settings, **PRESETS[preset])
+
+
+def fill_defaults(settings: TrainingSettings, defaults: Defaults) -> TrainingSettings:
+    """The model family's own value wherever a setting is 0."""
+    return replace(
+        settings,
+        steps=settings.steps or defaults.training_steps,
+        sampling_steps=settings.sampling_steps or defaults.steps,
+        cfg=settings.cfg or defaults.cfg,
+        learning_rate=settings.learning_rate or defaults.learning_rate,
+    )

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..adapters.lora_file import write_atomically
+from ..adapters.lora_file import load_info, write_atomically
 from ..adapters.low_rank import LowRankAdapter
+from .settings import TrainingSettings
 
 SUFFIX = ".pvstate"  # safetensors inside; a name of its own keeps it out of LoRA lists
 MOMENT = "@"  # between a weight's name and the name of its optimizer moment
@@ -96,3 +97,27 @@ def load_state(path: Path) -> TrainingState:
         raise ValueError(f"existing_lora: {path.name} is damaged ({error}); choose [None] to start again.") from error
     history = [StepRecord(**record) for record in json.loads(metadata["history"])]
     return TrainingState(int(metadata["step"]), history, tensors)
+
+
+def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankAdapter) -> TrainingState:
+    """The state beside a LoRA, to go on from. Raises ValueError unless it fits these settings and this adapter."""
+    name = lora_path.name
+    info = load_info(lora_path)
+    if info is None:
+        raise ValueError(
+            f"existing_lora: {name} was not written by Train PersonalVideo Adapter; choose a LoRA that was, "
+            "or [None] to start a new one."
+        )
+    for field_name, value in (("rank", info.rank), ("alpha", info.alpha), ("start_percent", info.start_percent)):
+        wanted = getattr(settings, field_name)
+        if wanted != value:
+            raise ValueError(f"{field_name}: {name} was trained with {value:g}, not {wanted:g}; set it to {value:g}.")
+    state = load_state(state_path(lora_path))
+    if not state.fits(adapter):
+        raise ValueError(
+            f"existing_lora: {name} was trained for another model (of the {info.base_model} family); "
+            "connect that model or choose [None]."
+        )
+    if state.step > settings.steps:
+        raise ValueError(f"steps: {name} already has {state.step} steps; raise steps to go on.")
+    return state

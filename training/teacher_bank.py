@@ -13,6 +13,7 @@ from torch import Tensor
 from ..rewards.faces import Face, FaceModel, largest_faces
 from ..rewards.semantic import SemanticReward
 from .frame_decoder import FrameDecoder
+from .high_noise_expert import EarlySteps
 from .rollout import Rollout
 
 
@@ -39,8 +40,9 @@ SCORED_TOGETHER = 8
 class TeacherBank:
     """Teacher clips by (prompt, noise seed).
 
-    text_features: of every prompt, for the semantic reward. remember: False samples every
-    clip again when it is needed, which gives the same losses, slowly.
+    text_features: of every prompt, for the semantic reward. early_steps: of another expert,
+    if the model has two. remember: False samples every clip again when it is needed,
+    which gives the same losses, slowly.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class TeacherBank:
         semantic_reward: SemanticReward | None,
         text_features: Tensor | None,
         first_late_step: int,
+        early_steps: EarlySteps | None = None,
         remember: bool = True,
     ):
         self.rollout = rollout
@@ -59,6 +62,7 @@ class TeacherBank:
         self.semantic_reward = semantic_reward
         self.text_features = text_features
         self.first_late_step = first_late_step
+        self.early_steps = early_steps
         self.remember = remember
         self._clips: dict[tuple[int, int], TeacherClip] = {}
 
@@ -75,7 +79,11 @@ class TeacherBank:
     @torch.no_grad()
     def _sample(self, prompt: int, seed: int) -> TeacherClip:
         self.rollout.use_prompt(prompt)
-        switch = self.rollout.run(self.rollout.start(seed), 0, self.first_late_step)
+        if self.early_steps is None:
+            x, step = self.rollout.start(seed), 0
+        else:
+            x, step = self.early_steps.latents[prompt, seed].to(self.rollout.latent), self.early_steps.steps
+        switch = self.rollout.run(x, step, self.first_late_step)
         latents = self.rollout.to_vae(self.rollout.run(switch, self.first_late_step, self.rollout.steps))
         frames = self.decoder.decode_clip(latents)
         scores = None

@@ -6,11 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..adapters.architectures import Architecture
 from ..adapters.late_step import LateStepInjection
 from ..adapters.low_rank import LowRankAdapter
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.identity import identity_consistency_loss
 from ..rewards.semantic import semantic_consistency_loss
+from .checkpointing import mutations_allowed
+from .draws import Draws
 from .preservation import preservation_loss
 from .settings import TrainingSettings
 from .state import StepRecord, TrainingState
@@ -33,11 +36,7 @@ class TrainingFailure(RuntimeError):
 
 
 class Trainer:
-    """Tunes ``adapter`` so that the student's videos show ``identity``.
-
-    Everything random in step n is drawn from a generator seeded by (seed, n), so a
-    resumed run repeats an uninterrupted one exactly.
-    """
+    """Tunes ``adapter`` so that the student's videos show ``identity``."""
 
     def __init__(
         self,
@@ -45,9 +44,10 @@ class Trainer:
         adapter: LowRankAdapter,
         injection: LateStepInjection,
         identity: Identity,
-        training_prompts: int,
+        draws: Draws,
         settings: TrainingSettings,
         state: TrainingState,
+        architecture: Architecture,
     ):
         self.bank = bank
         self.rollout = bank.rollout
@@ -55,9 +55,10 @@ class Trainer:
         self.adapter = adapter
         self.injection = injection
         self.identity = identity
-        self.training_prompts = training_prompts
+        self.draws = draws
         self.settings = settings
         self.state = state
+        self.architecture = architecture
         self.first_step = state.step
         self.optimizer = torch.optim.AdamW(
             adapter.parameters(),
@@ -74,10 +75,10 @@ class Trainer:
         Raises TrainingFailure if a loss is not finite or faces are never found.
         """
         while self.state.step < self.settings.steps:
-            generator = torch.Generator().manual_seed(self._seed(self.state.step))
-            loss, record, preview = self.loss(generator)
-            if loss is not None:
-                self._update(loss)
+            with mutations_allowed(self.architecture):
+                loss, record, preview = self.loss(self.draws.generator(self.state.step))
+                if loss is not None:
+                    self._update(loss)
             self.state.step += 1
             self.state.history.append(record)
             self._check_hit_rate()
@@ -90,7 +91,7 @@ class Trainer:
         result is the first of the frames, the teacher's and the student's, to look at.
         """
         settings = self.settings
-        clip = self._random_teacher_clip(generator)
+        clip = self.teacher_clip(*self.draws.clip(generator))
         latents = self.student_latents(clip)
         sampled = max(settings.num_frames, settings.identity_frames)
         frames = torch.randperm(self.decoder.count(latents), generator=generator)[:sampled].tolist()
@@ -133,7 +134,7 @@ class Trainer:
         first_with_gradient = max(first, last - self.settings.gradient_steps)
         with torch.no_grad():
             x = self.rollout.run(clip.switch_latents, first, first_with_gradient)
-        x = self.rollout.run(x, first_with_gradient, last, self.settings.gradient_checkpointing)
+        x = self.rollout.run(x, first_with_gradient, last, self.settings.gradient_checkpointing != "off")
         return self.rollout.to_vae(x)
 
     def teacher_clip(self, prompt: int, seed: int) -> TeacherClip:
@@ -143,20 +144,6 @@ class Trainer:
             return self.bank.clip(prompt, seed)
         finally:
             self.injection.enabled = True
-
-    def _random_teacher_clip(self, generator: torch.Generator) -> TeacherClip:
-        """Simulated prompt augmentation (section 4.3): c ~ p(c), z_T ~ N(0, I)."""
-        prompt = int(torch.randint(self.training_prompts, (1,), generator=generator))
-        noise = int(torch.randint(self.settings.bank_seeds, (1,), generator=generator))
-        return self.teacher_clip(prompt, self._noise_seed(noise * self.training_prompts + prompt))
-
-    def _seed(self, index: int) -> int:
-        """A generator seed of its own for every index, whatever the run's seed."""
-        return (self.settings.seed * 1_000_003 + index) % 2**63
-
-    def _noise_seed(self, index: int) -> int:
-        """Initial noises are never those of a step's other draws, nor the preview's."""
-        return self._seed(2**40 + index)
 
     def _identity(self, student, located, generator) -> tuple[Tensor | None, float]:
         """Eq. 2 on the first of the sampled frames that show a face.

@@ -1,0 +1,54 @@
+"""Models of two experts (Wan 2.2 14B): one denoises the noisy steps, the other one the rest.
+
+The late-step window lies in the second expert's steps, so the first one is never
+trained: it makes the beginning of every trajectory, once, before training starts.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from .rollout import Conditioning, Rollout, with_rollout
+
+# Noise level below which the second expert takes over; from Wan 2.2's own text-to-video configuration.
+BOUNDARY = 0.875
+
+
+@dataclass(frozen=True)
+class EarlySteps:
+    """steps: how many sampling steps the first expert has made.
+
+    latents: what it has come to, by (prompt, noise seed), on the CPU.
+    """
+
+    steps: int
+    latents: dict[tuple[int, int], Tensor]
+
+
+def early_steps(sigmas: Tensor) -> int:
+    """How many steps of the schedule belong to the first expert."""
+    return int((sigmas[:-1] > BOUNDARY).sum())
+
+
+def sample_early_steps(
+    model: ModelPatcher,
+    positives: list[Conditioning],
+    negative: Conditioning,
+    cfg: float,
+    sigmas: Tensor,
+    latent: Tensor,
+    clips: list[tuple[int, int]],
+) -> EarlySteps:
+    """The first expert's part of every clip (prompt, noise seed); arguments as of ``with_rollout``."""
+    made = EarlySteps(early_steps(sigmas), {})
+
+    @torch.no_grad()
+    def body(rollout: Rollout) -> None:
+        for prompt, seed in clips:
+            rollout.use_prompt(prompt)
+            made.latents[prompt, seed] = rollout.run(rollout.start(seed), 0, made.steps).cpu()
+
+    with_rollout(model, positives, negative, cfg, sigmas, latent, body)
+    return made
