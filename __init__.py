@@ -7,6 +7,7 @@ from .nodes.apply_late_step_lora import ApplyLateStepLora
 from .nodes.load_demo import LoadDemo
 from .nodes.load_face_model import LoadFaceModel
 from .nodes.load_identity_images import LoadIdentityImages
+from .nodes.load_motion_module import LoadMotionModule, register_folder
 from .nodes.load_semantic_reward import LoadSemanticReward
 from .nodes.sample_video import SampleVideo
 from .nodes.simulated_prompts import SimulatedPrompts
@@ -23,10 +24,12 @@ class PersonalVideo(ComfyExtension):
             TrainAdapter,
             ApplyLateStepLora,
             SampleVideo,
+            LoadMotionModule,
             LoadDemo,
         ]
 
 
 async def comfy_entrypoint() -> PersonalVideo:
     register_loras()
+    register_folder()
     return PersonalVideo()
