@@ -44,7 +44,7 @@ class Family:
     sd15 the frames are the batch, [T, C, h, w].
     config: what the host's detection finds in the file. cfg: whether it is sampled with guidance.
     loader: "diffusion_model" (Load Diffusion Model) or "checkpoint" (Load Checkpoint).
-    context_dim: width of the prompt's features. extras: (generator) -> further conditioning.
+    context_dim: width of the prompt's features; context_key: its name in config. extras: (generator) -> further conditioning.
     doubled: parts of the names of matrices that need twice the size for self-attention to be felt in the output.
     """
 
@@ -58,6 +58,7 @@ class Family:
     prefix: str = ""
     metadata: dict = field(default_factory=dict)
     extras: Callable[[torch.Generator], dict] = lambda generator: {}
+    context_key: str = ""
     doubled: tuple[str, ...] = ()
 
 
@@ -96,7 +97,8 @@ FAMILIES = {
                 depth_single_blocks=2, byt5=False, guidance_embed=True, use_cond_type_embedding=False,
                 vision_in_dim=None,
             ),
-            latent_shape=(1, 16, 3, 8, 8), context_dim=4096, cfg=False, extras=_hunyuan_extras,
+            latent_shape=(1, 16, 3, 8, 8), context_dim=4096, context_key="context_in_dim", cfg=False,
+            extras=_hunyuan_extras,
         ),
         Family(
             "hunyuan_video_15", "HunyuanVideo15",
@@ -105,7 +107,7 @@ FAMILIES = {
                 depth_single_blocks=0, byt5=True, guidance_embed=False, use_cond_type_embedding=True,
                 vision_in_dim=1152, meanflow_sum=True,
             ),
-            latent_shape=(1, 32, 3, 4, 4), context_dim=3584, extras=_hunyuan15_extras,
+            latent_shape=(1, 32, 3, 4, 4), context_dim=3584, context_key="context_in_dim", extras=_hunyuan15_extras,
         ),
         Family("wan21", "WAN21_T2V", WAN | dict(in_dim=16, out_dim=16), (1, 16, 3, 8, 8), 4096),
         Family("wan22_14b", "WAN21_T2V", WAN | dict(in_dim=16, out_dim=16), (1, 16, 3, 8, 8), 4096),
@@ -113,7 +115,7 @@ FAMILIES = {
         Family(
             "ltxv", "LTXV", dict(image_model="ltxv") | LTXV, (1, 128, 3, 4, 4), 4096, loader="checkpoint",
             prefix="model.diffusion_model.", metadata={"config": json.dumps({"transformer": LTXV})},
-            extras=_ltxv_extras,
+            extras=_ltxv_extras, context_key="caption_channels",
         ),
         Family(
             "cogvideox", "CogVideoX_T2V",
@@ -122,17 +124,22 @@ FAMILIES = {
                 num_layers=2, in_channels=16, patch_size=2, text_embed_dim=4096,
                 use_learned_positional_embeddings=False, use_rotary_positional_embeddings=True,
             ),
-            (1, 16, 3, 8, 8), 4096, doubled=("time_embedding_linear", ".norm1.linear", ".norm2.linear"),
+            (1, 16, 3, 8, 8), 4096, context_key="text_embed_dim",
+            doubled=("time_embedding_linear", ".norm1.linear", ".norm2.linear"),
         ),
     )
 }  # fmt: skip
 """wan22_14b is one architecture for both experts: give the high-noise one another seed."""
 
 
-def diffusion_state(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random float32 weights of the family's diffusion model, under the names of its module."""
+def diffusion_state(name: str, seed: int = 0, context_dim: int = 0) -> dict[str, torch.Tensor]:
+    """Random float32 weights of the family's diffusion model, under the names of its module.
+
+    ``context_dim`` other than 0: for a prompt of another width than the published one.
+    """
     family = FAMILIES[name]
-    config = getattr(comfy.supported_models, family.model_class)(dict(family.config))
+    narrowed = {family.context_key: context_dim} if context_dim else {}
+    config = getattr(comfy.supported_models, family.model_class)(family.config | narrowed)
     config.set_inference_dtype(torch.float32, None)
     network = config.get_model({}, "").diffusion_model
     generator = torch.Generator().manual_seed(seed)
@@ -151,11 +158,11 @@ def _random(key: str, like: torch.Tensor, generator: torch.Generator) -> torch.T
     return values.mul_(0.1).add_(1.0 if key.endswith(("weight", "gamma")) else 0.0)
 
 
-def write_diffusion_model(name: str, path: Path, seed: int = 0) -> Path:
+def write_diffusion_model(name: str, path: Path, seed: int = 0, context_dim: int = 0) -> Path:
     """The family's file with only the diffusion model in it: a checkpoint without text encoder and VAE where
     the published file is one."""
     family = FAMILIES[name]
-    state = {family.prefix + key: value for key, value in diffusion_state(name, seed).items()}
+    state = {family.prefix + key: value for key, value in diffusion_state(name, seed, context_dim).items()}
     save_file(state, path, metadata=family.metadata)
     return path
 

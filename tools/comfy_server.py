@@ -22,13 +22,14 @@ START_SECONDS = 180
 STOP_SECONDS = 15
 
 
-def prepare_base(base: Path) -> Path:
-    """Makes `base` a ComfyUI base directory of its own that holds this pack (as a link) and no other."""
+def prepare_base(base: Path, more_packs: tuple[Path, ...] = ()) -> Path:
+    """Makes `base` a ComfyUI base directory of its own that holds this pack (as a link), `more_packs` and no other."""
     for folder in ("custom_nodes", "input", "output/loras", "models/loras", "user"):
         (base / folder).mkdir(parents=True, exist_ok=True)
-    link = base / "custom_nodes" / PACK_FOLDER
-    link.unlink(missing_ok=True)
-    link.symlink_to(ROOT, target_is_directory=True)
+    for name, folder in [(PACK_FOLDER, ROOT), *((pack.name, pack) for pack in more_packs)]:
+        link = base / "custom_nodes" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder, target_is_directory=True)
     return base
 
 
@@ -42,15 +43,17 @@ def has_gpu() -> bool:
 class ComfyServer(ComfyClient):
     """A client that starts its server on entering and stops it on leaving.
 
+    `more_packs` are folders of further node packs that the server has.
     Every request raises RuntimeError, with the end of the log, once the process is dead.
     """
 
-    def __init__(self, host: Path, base: Path):
+    def __init__(self, host: Path, base: Path, more_packs: tuple[Path, ...] = ()):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         super().__init__(f"http://127.0.0.1:{self.port}")
-        self.host, self.base = host, prepare_base(base.absolute())
+        self.host, self.base = host, prepare_base(base.absolute(), more_packs)
+        self.packs = [PACK_FOLDER, *(pack.name for pack in more_packs)]
         self.log = self.base / "server.log"
 
     def __enter__(self) -> "ComfyServer":
@@ -58,7 +61,7 @@ class ComfyServer(ComfyClient):
             sys.executable, self.host / "main.py", "--listen", "127.0.0.1", "--port", self.port,
             "--base-directory", self.base, "--database-url", "sqlite:///:memory:",
             "--disable-auto-launch", "--disable-api-nodes",
-            "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER,
+            "--disable-all-custom-nodes", "--whitelist-custom-nodes", *self.packs,
             *([] if has_gpu() else ["--cpu"]),
         ]  # fmt: skip
         with self.log.open("wb") as log:
