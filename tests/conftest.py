@@ -4,35 +4,22 @@ The host is put on `sys.path` before collection, so test modules import `comfy` 
 output, input and model folders are private and temporary.
 """
 
-import asyncio
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from comfy_host import ROOT, SetupError, find_host
-from comfy_server import ComfyServer, has_gpu, prepare_base
+from comfy_host import SetupError
+from comfy_process import load_pack, open_host
+from comfy_server import ComfyServer
 
 
 def pytest_configure(config):
+    config.base = Path(tempfile.mkdtemp(prefix="personalvideo-"))
     try:
-        config.host = find_host()
+        config.host = open_host(config.base)
     except SetupError as error:
         raise pytest.UsageError(str(error)) from error
-    if config.host is None:
-        raise pytest.UsageError("There is no ComfyUI yet: run `make setup`, or set COMFYUI_PATH.")
-    sys.path[:] = [str(config.host)] + [path for path in sys.path if Path(path).resolve() != ROOT.resolve()]
-    config.base = prepare_base(Path(tempfile.mkdtemp(prefix="personalvideo-")))
-
-    import comfy.cli_args
-
-    comfy.cli_args.args.base_directory = str(config.base)
-    comfy.cli_args.args.cpu = not has_gpu()
-
-    import folder_paths
-
-    folder_paths.add_model_folder_path("loras", str(config.base / "output" / "loras"))  # as main.py does
 
 
 def pytest_unconfigure(config):
@@ -43,13 +30,10 @@ def pytest_unconfigure(config):
 @pytest.fixture(scope="session")
 def pack(pytestconfig):
     """The pack's package as ComfyUI loaded it; submodules are attributes (`pack.training.rollout`)."""
-    import nodes
-
-    folder = str(pytestconfig.base / "custom_nodes" / "ComfyUI-PersonalVideo")
-    if not asyncio.run(nodes.load_custom_node(folder)):
-        pytest.fail("ComfyUI could not load the pack; the log of the first such test says why.", pytrace=False)
-    assert any(name.startswith("PersonalVideo") for name in nodes.NODE_CLASS_MAPPINGS)
-    return sys.modules[folder.replace(".", "_x_")]
+    try:
+        return load_pack(pytestconfig.base)
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

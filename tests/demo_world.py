@@ -15,7 +15,9 @@ STEPS, CFG, SCHEDULER = 8, 2.0, "simple"
 
 
 class DemoWorld:
-    """latent: zeros of a short clip. settings: a training of three quick steps."""
+    """latent: zeros of a short clip. cfg: of sampling. settings: a training of three quick steps."""
+
+    cfg = CFG
 
     def __init__(self, pack):
         self.pack = pack
@@ -45,19 +47,19 @@ class DemoWorld:
             noise = comfy.sample.prepare_noise(self.latent, seed)
         with torch.inference_mode():
             return comfy.sample.sample(
-                model, noise, STEPS, CFG, sampler, SCHEDULER, self.encode(prompt), self.encode(""),
+                model, noise, STEPS, self.cfg, sampler, SCHEDULER, self.encode(prompt), self.encode(""),
                 options.pop("latent", self.latent), disable_pbar=True, seed=seed, **options,
             )
 
     def run(self, path: Path, model=None, resume: bool = False, save_every: int = 100,
-            remember_teacher: bool = True, **changes):
+            remember_teacher: bool = True, high_noise_model=None, **changes):
         """A training run, not yet started; ``changes`` replace settings."""
         with torch.inference_mode():
             return self.pack.training.run.TrainingRun(
                 model=model or self.model, clip=self.clip, vae=self.vae, identity=self.identity,
                 semantic_reward=self.semantic_reward, prompts=PROMPTS, negative_prompt="", latent=self.latent,
                 settings=replace(self.settings, **changes), trigger_word="sks", lora_path=path, resume=resume,
-                save_every=save_every, remember_teacher=remember_teacher,
+                save_every=save_every, remember_teacher=remember_teacher, high_noise_model=high_noise_model,
             )
 
     def train(self, path: Path, after_step=lambda record, frames: None, **options):
@@ -73,7 +75,9 @@ class DemoWorld:
         tensors = {}
         for target in self.pack.adapters.architectures.find_targets(self.model.model):
             tensors[f"{target.name}.lora_A.weight"] = torch.randn(rank, target.in_features, generator=generator) * size
-            tensors[f"{target.name}.lora_B.weight"] = torch.randn(target.out_features, rank, generator=generator) * size
+            up = torch.zeros(target.out_features, rank)
+            up[:target.rows] = torch.randn(target.rows, rank, generator=generator) * size
+            tensors[f"{target.name}.lora_B.weight"] = up
         return tensors
 
     def apply(self, model, lora, strength: float = 1.0, start: float = 0.75, end: float = 1.0):

@@ -1,0 +1,59 @@
+"""Recomputation in backward: where it is needed, what it must not change, and what it leaves behind."""
+
+import pytest
+import torch
+from families import family_case
+from gradients import gradient
+from tiny_models import FAMILIES
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+MUTATING = ["hunyuan_video", "hunyuan_video_15", "ltxv"]
+
+
+@pytest.mark.parametrize("family", MUTATING)
+def test_blocks_that_add_in_place_need_the_context_that_keeps_saved_tensors(pack, folder, family, monkeypatch):
+    architecture = pack.adapters.architectures.architecture_of(family_case(pack, family, folder).model.model)
+    assert architecture.mutates_saved_tensors
+    monkeypatch.setattr(pack.training.checkpointing, "mutations_allowed", lambda architecture: torch.enable_grad())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        gradient(pack, family_case(pack, family, folder), "off")
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(MUTATING)))
+def test_other_families_do_without_it(pack, folder, family, monkeypatch):
+    expected = gradient(pack, family_case(pack, family, folder), "off")
+    monkeypatch.setattr(
+        pack.training.checkpointing, "mutations_allowed",
+        lambda architecture: torch.autograd.graph.allow_mutation_on_saved_tensors(),
+    )
+    assert torch.equal(gradient(pack, family_case(pack, family, folder), "off"), expected)
+
+
+@pytest.mark.parametrize("family", ["sd15", "hunyuan_video"])
+def test_block_checkpointing_leaves_no_trace(pack, folder, family):
+    case = family_case(pack, family, folder)
+    gradient(pack, case, "blocks")
+    assert not [name for name, module in case.model.model.named_modules() if "forward" in vars(module)]
+
+
+def test_recomputed_function_of_constants_still_reaches_what_it_closes_over(pack):
+    recomputed = pack.training.checkpointing.recomputed
+    weight = torch.tensor(3.0, requires_grad=True)
+    first, second = recomputed(lambda x: (x * weight, x + 1), torch.tensor(2.0))
+    (first * 5).backward()
+    assert weight.grad == 10
+    assert recomputed(lambda x: x * weight, torch.tensor(2.0)) == 6
+
+
+def test_activations_are_not_kept(pack):
+    recomputed = pack.training.checkpointing.recomputed
+    weight = torch.ones(1000, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+        recomputed(lambda x: (x * weight).sin().exp(), torch.ones(1000))
+    assert sum(kept) == 1000

@@ -1,0 +1,126 @@
+"""Every family, loaded by the host's own nodes: the promises of the pack hold for it as for the demo's model."""
+
+import logging
+
+import comfy.sd
+import comfy.utils
+import pytest
+import torch
+from demo_world import PROMPTS
+from families import FAMILIES, family_case, fp8_error, style_lora
+from family_world import FamilyWorld
+from gradients import relative_error
+
+SWITCH = 6  # of 8 steps: the last quarter
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def world(request, demo, folder):
+    return FamilyWorld(demo, request.param, folder)
+
+
+def core_lora(model, lora):
+    with torch.inference_mode():
+        return comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)[0]
+
+
+def same(one, other, base, share=0.02):
+    """Whether two results agree to a small share of what tells them from the base model's."""
+    return (one - other).abs().max() < share * (other - base).abs().max()
+
+
+def test_adapter_without_strength_is_bit_identical_to_the_base(world):
+    late_step = world.pack.adapters.late_step
+    with torch.inference_mode():
+        residuals = world.pack.adapters.host_lora.residuals_for(world.model, world.random_lora(), 0.0, "random")
+        late = world.model.clone()
+        late_step.LateStepInjection(residuals, late_step.SigmaWindow(1e9, 0.0)).attach(late)
+    assert torch.equal(world.sample(late), world.sample(world.model))
+
+
+def test_window_equals_core_lora_in_a_second_pass(world):
+    lora = world.random_lora()
+    late = world.sample(world.apply(world.model, lora))
+    early = world.sample(world.model, start_step=0, last_step=SWITCH)
+    reference = world.sample(
+        core_lora(world.model, lora), noise=torch.zeros_like(world.latent), latent=early,
+        start_step=SWITCH, disable_noise=True,
+    )
+    assert same(late, reference, world.sample(world.model))
+
+
+def test_trained_file_loads_in_the_core_and_its_window_is_the_trainers_own(world, tmp_path, caplog):
+    run = world.train(tmp_path / "a.safetensors", learning_rate=0.1)
+    late = world.apply(world.model, run.lora(), start=-1.0, end=-1.0)
+    video = world.decode(world.sample(late, PROMPTS[-1], run.settings.seed))
+    base = world.decode(world.sample(world.model, PROMPTS[-1], run.settings.seed))
+    assert same(run.after, video, base)
+    assert (run.before - base).abs().max() < 1e-3  # the bank keeps half precision
+
+    whole_range = world.sample(world.apply(world.model, run.lora(), start=0.0))
+    with torch.inference_mode(), caplog.at_level(logging.WARNING):
+        tensors = comfy.utils.load_torch_file(str(run.lora_path), safe_load=True)
+        for load in (comfy.sd.load_lora_for_models, comfy.sd.load_bypass_lora_for_models):
+            model, _ = load(world.model, None, tensors, 1.0, 0.0)
+            assert same(world.sample(model), whole_range, world.sample(world.model))
+    assert "not loaded" not in caplog.text.lower()
+
+
+def test_bank_changes_speed_only(world, tmp_path):
+    losses = [
+        [record.loss for record in world.train(tmp_path / f"{remember}.safetensors", remember_teacher=remember).state.history]
+        for remember in (True, False)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def kohya_keys(world, linears):
+    return {name: "lora_unet_" + name.removeprefix("diffusion_model.").replace(".", "_") for name in linears}
+
+
+def diffusers_keys(world, linears):
+    """Names without the host's prefix, as diffusers writes them, where the core reads such names."""
+    if world.family == "hunyuan_video":
+        return {name: name.replace("diffusion_model.", "transformer.").replace("_attn.qkv", "_attn_qkv") for name in linears}
+    if world.family == "sd15":
+        names = comfy.utils.unet_to_diffusers(world.model.model.model_config.unet_config)
+        theirs = {f"diffusion_model.{ours}".removesuffix(".weight"): key.removesuffix(".weight") for key, ours in names.items()}
+        return {name: "unet." + theirs[name].replace(".to_", ".processor.to_") for name in linears}
+    return {name: name.removeprefix("diffusion_model." if world.family == "ltxv" else "") for name in linears}
+
+
+@pytest.mark.parametrize("keys", [kohya_keys, diffusers_keys])
+def test_style_lora_before_or_after_gives_the_same_video(world, keys, caplog):
+    style = style_lora(world.pack, world.model, lambda linears: keys(world, linears))
+    with caplog.at_level(logging.WARNING):
+        before = world.apply(core_lora(world.model, style), world.random_lora())
+        after = core_lora(world.apply(world.model, world.random_lora()), style)
+    assert "not loaded" not in caplog.text.lower()
+    assert torch.equal(world.sample(before), world.sample(after))
+    assert not torch.equal(world.sample(before), world.sample(world.apply(world.model, world.random_lora())))
+
+
+@pytest.mark.parametrize("checkpointing, style", [("off", False), ("steps", True), ("blocks", False)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_equals_finite_differences(pack, folder, family, checkpointing, style):
+    assert relative_error(pack, family_case(pack, family, folder, style=style), checkpointing) < 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_on_eight_bit_weights_is_that_on_their_values(pack, folder, family):
+    model = family_case(pack, family, folder, weight_dtype="fp8_e4m3fn").model
+    assert torch.float8_e4m3fn in {parameter.dtype for parameter in model.model.parameters()}
+    assert fp8_error(pack, family, folder) < 1e-3
+
+
+def test_blocks_are_found_in_every_family(world):
+    architectures = world.pack.adapters.architectures
+    pattern = architectures.architecture_of(world.model.model).blocks
+    names = [name for name, _ in world.model.model.diffusion_model.named_modules() if pattern.fullmatch(name)]
+    targets = [target.name.removeprefix("diffusion_model.") for target in architectures.find_targets(world.model.model)]
+    assert targets and all(any(target.startswith(name + ".") for name in names) for target in targets)

@@ -1,0 +1,49 @@
+"""The host inside this very process, with the pack loaded by its own loader: for tests and benchmarks.
+
+    host = open_host(base=Path("somewhere/private"))
+    pack = load_pack(base)      # submodules are attributes: pack.training.rollout
+
+Afterwards `import comfy` finds the host; `import nodes` finds the host's nodes, never the pack's.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from comfy_host import ROOT, SetupError, find_host
+from comfy_server import PACK_FOLDER, has_gpu, prepare_base
+
+
+def open_host(base: Path) -> Path:
+    """Finds the host and puts it on `sys.path`; its output, input and model folders are those of `base`.
+
+    Raises SetupError when there is none.
+    """
+    host = find_host()
+    if host is None:
+        raise SetupError("There is no ComfyUI yet: run `make setup`, or set COMFYUI_PATH.")
+    sys.path[:] = [str(host)] + [path for path in sys.path if Path(path).resolve() != ROOT.resolve()]
+    prepare_base(base)
+
+    import comfy.cli_args
+
+    comfy.cli_args.args.base_directory = str(base)
+    comfy.cli_args.args.cpu = not has_gpu()
+
+    import folder_paths
+
+    folder_paths.add_model_folder_path("loras", str(base / "output" / "loras"))  # as main.py does
+    return host
+
+
+def load_pack(base: Path) -> ModuleType:
+    """The pack's package. Raises RuntimeError when the host cannot load it; the host's log says why."""
+    import nodes
+
+    folder = str(base / "custom_nodes" / PACK_FOLDER)
+    if not asyncio.run(nodes.load_custom_node(folder)):
+        raise RuntimeError("ComfyUI could not load the pack; its log above says why.")
+    if not any(name.startswith("PersonalVideo") for name in nodes.NODE_CLASS_MAPPINGS):
+        raise RuntimeError("The pack registered no node.")
+    return sys.modules[folder.replace(".", "_x_")]
