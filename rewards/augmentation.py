@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 AUGMENTATIONS = ("robust", "paper", "none")
+BLUR_DIVISOR = 40  # 1 pixel each way for a crop of 40 pixels, 2 for one of 112
 
 
 def augment(crops: Tensor, kind: str, generator: torch.Generator) -> Tensor:
@@ -59,7 +60,9 @@ def _move(crops: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _blur(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """A 3 x 3 box blur, mixed in fully on a third of the crops."""
-    blurred = F.avg_pool2d(F.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    """A box blur that reaches a fortieth of the crop's side each way, mixed in fully on a third of the crops."""
+    reach = max(1, crops.shape[-1] // BLUR_DIVISOR)
+    padded = F.pad(crops, (reach, reach, reach, reach), mode="replicate")
+    blurred = F.avg_pool2d(padded, 2 * reach + 1, stride=1)
     chosen = (_uniform(crops, 1, 0, 1, generator) < 0.35).to(crops)
     return torch.lerp(crops, blurred, chosen)

@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .alignment import crop_similarity, matrix_scale
 
 
 @dataclass(frozen=True)
@@ -21,22 +22,32 @@ class Face:
     box: tuple[float, float, float, float]
     score: float
 
+    @property
+    def scale(self) -> float:
+        """Frame pixels per crop pixel; below 1 the crop is an enlargement."""
+        return matrix_scale(self.matrix)
+
 
 class FaceModel(ABC):
     """A face detector and a recognizer that fit together (PV_FACE_MODEL).
 
     name: as the user chose it. licence: what the weights may be used for.
+    network_name: the recognizer's architecture and training data, empty if they are not known.
     crop_size: side of the square crops in pixels. networks: every weight it uses.
     """
 
     name: str
     licence: str
+    network_name: str = ""
     crop_size: int
     networks: nn.Module
 
     @abstractmethod
     def find(self, frames: Tensor) -> list[list[Face]]:
-        """Faces of each frame, largest first; frames [N, 3, H, W] in 0..1. No gradient."""
+        """Faces of each frame, largest first; frames [N, 3, H, W] in 0..1. No gradient.
+
+        Small faces are among them: what is too small is for the caller to say.
+        """
 
     @abstractmethod
     def embed(self, crops: Tensor) -> Tensor:
@@ -47,28 +58,15 @@ class FaceModel(ABC):
     def fingerprint(self) -> str:
         """Hash of the recognizer's weights: equal for two models that are the same judge."""
 
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The fingerprint of every recognizer in it."""
+        return (self.fingerprint,)
+
     def crop(self, frames: Tensor, faces: list[Face]) -> Tensor:
         """One crop a frame, [N, 3, S, S]; differentiable in frames [N, 3, H, W]."""
         matrices = torch.stack([face.matrix for face in faces])
         return crop_similarity(frames, matrices, self.crop_size)
-
-
-def crop_similarity(frames: Tensor, matrices: Tensor, size: int) -> Tensor:
-    """Resample squares of ``size`` pixels out of frames [N, 3, H, W], borders replicated.
-
-    matrices [N, 2, 3] map crop pixel centres to frame pixel centres, as OpenCV's
-    ``warpAffine`` does with WARP_INVERSE_MAP.
-    """
-    height, width = frames.shape[-2:]
-    matrices = matrices.to(frames)
-    axis = torch.arange(size, device=frames.device, dtype=frames.dtype)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(1, -1, 3)
-    located = points @ matrices.transpose(1, 2)
-    scale = located.new_tensor([2 / width, 2 / height])
-    grid = (located + 0.5) * scale - 1
-    grid = grid.view(len(frames), size, size, 2)
-    return F.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def identity_consistency_loss(
     identity: Identity,
     augmentation: str,
     generator: torch.Generator,
+    cap: float = 0.0,
 ) -> IdentityScore:
     """L_ICR of Eq. 2: 1 - COSSim(R_id(I_ref), R_id(G_T(z_T, c, i))), mean over frames and references.
 
@@ -29,10 +30,14 @@ def identity_consistency_loss(
     loss is one minus the cosine.
 
     frames: [N, 3, H, W] in 0..1, differentiable. faces: where the face is in each of them.
+    cap: a frame whose similarity is above it earns nothing more, so that a recognizer is not
+    flattered past what one photo of a person has to another; 0 is no cap. Not in the paper.
     """
     face_model = identity.face_model
     crops = face_model.crop(frames, faces)
     with torch.no_grad():
         similarity = identity.similarity(face_model.embed(crops)).mean().item()
-    embeddings = face_model.embed(augment(crops, augmentation, generator))
-    return IdentityScore(1 - identity.similarity(embeddings).mean(), similarity)
+    rewards = identity.similarity(face_model.embed(augment(crops, augmentation, generator)))
+    if cap:
+        rewards = rewards.clamp(max=cap)
+    return IdentityScore(1 - rewards.mean(), similarity)

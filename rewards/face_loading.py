@@ -1,0 +1,62 @@
+"""Face models from their files."""
+
+from pathlib import Path
+
+import torch
+
+from .aligned_faces import AlignedFaceModel
+from .alignment import TEMPLATE_SIZE
+from .detection import Detector
+from .face_files import FaceFiles, nested_pack, training_data
+from .onnx_network import describe
+from .recognizer import Recognizer
+from .scrfd import Scrfd
+from .yunet import YUNET_FILE, YuNet
+
+OUTPUTS_WITH_LANDMARKS = (9, 15)  # of an SCRFD detector: score, box and landmarks for 3 or 5 strides
+
+
+def load_face_model(files: FaceFiles, dtype: torch.dtype, detector: Detector | None = None) -> AlignedFaceModel:
+    """The face model of ``files``, its recognizer in ``dtype``.
+
+    detector: one that is used instead of what the files have. Raises ValueError or ImportError, in
+    one sentence.
+    """
+    recognizer_file, detector_file = files.recognizer, None
+    if files.pack is not None:
+        recognizer_file, detector_file = _search(files.pack, files.name)
+    if detector is None:
+        detector = _load_detector(files, detector_file)
+    recognizer = Recognizer(recognizer_file, dtype)
+    data = training_data(recognizer_file)
+    network_name = f"{recognizer.architecture}, {data}" if recognizer.architecture and data else ""
+    return AlignedFaceModel(files.name, files.licence, network_name, detector, recognizer)
+
+
+def _load_detector(files: FaceFiles, scrfd: Path | None) -> Detector:
+    if scrfd is not None:
+        return Scrfd(scrfd)
+    if files.yunet is None:
+        raise ValueError(f"{files.name}: it has no face detector; put {YUNET_FILE} of the OpenCV zoo into models/face, "
+                         "or connect detector.")
+    return YuNet(files.yunet)
+
+
+def _search(pack: Path, name: str) -> tuple[Path, Path | None]:
+    """Recognizer and detector of an insightface pack, told apart by what goes in and what comes out."""
+    nested = nested_pack(pack)
+    if nested:
+        raise ValueError(f"{name}: its files lie one folder too deep, in {pack.name}/{nested.name}; "
+                         f"move them up into {pack.name}.")
+    recognizers, detectors = [], []
+    files = sorted(pack.glob("*.onnx"))
+    for file in files:
+        size, outputs = describe(file)
+        if outputs in OUTPUTS_WITH_LANDMARKS:
+            detectors.append(file)
+        elif outputs == 1 and size in (None, (TEMPLATE_SIZE, TEMPLATE_SIZE)):
+            recognizers.append(file)
+    if not recognizers:
+        raise ValueError(f"{name}: it has no face recognizer, only {', '.join(file.name for file in files)}; "
+                         f"unzip the whole pack into {pack.name}.")
+    return recognizers[0], detectors[0] if detectors else None
