@@ -9,7 +9,7 @@ IDENTITIES ?= 1
 SEED ?= 0
 RUN := .venv/bin/python
 
-.PHONY: help setup test demo clean
+.PHONY: help setup test demo gradients faces clean
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -21,6 +21,12 @@ test: setup ## run the tests against the real ComfyUI
 
 demo: setup ## train an identity, sample before and after: see output/demo/ (IDENTITIES=1 SEED=0)
 	@$(RUN) tools/run_demo.py --identities $(IDENTITIES) --seed $(SEED)
+
+gradients: setup ## gradients of every model family against finite differences: see benchmarks/results/gradients.json
+	@$(RUN) benchmarks/gradients.py
+
+faces: setup ## face models, photos and the semantic reward against their oracles: see benchmarks/results/faces.json
+	@$(RUN) benchmarks/faces.py
 
 clean: ## remove .venv, .host and output
 	rm -rf .venv .host output

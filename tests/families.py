@@ -1,20 +1,39 @@
 """The families as gradient cases, for the tests and for `make gradients`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.sd
+import tiny_models
 import torch
 from gradients import Case, gradient, random_adapter
-from tiny_models import FAMILIES, conditioning, load_model
-
-__all__ = ["FAMILIES", "family_case", "fp8_error", "style_lora"]
+from tiny_motion import write_motion_module
 
 CFG = 3.0
+ANIMATEDIFF = "animatediff"
+_SD15 = replace(tiny_models.FAMILIES["sd15"], latent_shape=(3, 4, 4, 4))
+FAMILIES = tiny_models.FAMILIES | {"sd15": _SD15, ANIMATEDIFF: _SD15}
+"""sd15 is the image model by itself, animatediff the same with motion modules."""
+
+
+def load_family(pack, family: str, folder: Path, weight_dtype: str = "default", seed: int = 0):
+    """MODEL of a tiny random checkpoint in ``folder``, through the host's loaders."""
+    model = tiny_models.load_model(FAMILIES[family].name, folder, weight_dtype, seed)
+    if family != ANIMATEDIFF:
+        return model
+    path = write_motion_module(folder / "motion.safetensors", model.model.diffusion_model)
+    with torch.inference_mode():
+        return pack.adapters.motion_injection.apply_motion_modules(model, pack.adapters.motion_checkpoint.read_checkpoint(path))
+
+
+def conditioning(family: str, seed: int) -> list:
+    """CONDITIONING of one random prompt."""
+    return tiny_models.conditioning(FAMILIES[family].name, seed)
 
 
 def family_case(pack, family: str, folder: Path, style: bool = False, weight_dtype: str = "default") -> Case:
     """A tiny model of ``family`` with two prompts; ``style`` puts another LoRA on it through the core."""
-    model = load_model(family, folder, weight_dtype)
+    model = load_family(pack, family, folder, weight_dtype)
     if style:
         with torch.inference_mode():
             model = comfy.sd.load_lora_for_models(model, None, style_lora(pack, model), 1.0, 0.0)[0]
@@ -33,12 +52,12 @@ def style_lora(pack, model, keys=None, seed: int = 9) -> dict[str, torch.Tensor]
 def fp8_error(pack, family: str, folder: Path) -> float:
     """Relative difference of the gradient on 8-bit weights to that on the same weights in 32 bits."""
     eight = family_case(pack, family, folder, weight_dtype="fp8_e4m3fn")
-    expected = gradient(pack, _in_full_precision(eight, family, folder), "steps")
+    expected = gradient(pack, _in_full_precision(pack, eight, family, folder), "steps")
     return ((gradient(pack, eight, "steps") - expected).norm() / expected.norm()).item()
 
 
-def _in_full_precision(eight: Case, family: str, folder: Path) -> Case:
-    full = family_case(pack=None, family=family, folder=folder)
+def _in_full_precision(pack, eight: Case, family: str, folder: Path) -> Case:
+    full = family_case(pack, family, folder)
     state = {name: value.float() for name, value in eight.model.model.state_dict().items()}
     with torch.inference_mode():
         full.model.model.load_state_dict(state)

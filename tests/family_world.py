@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from demo_world import DemoWorld
-from tiny_models import FAMILIES, conditioning, load_model
+from families import FAMILIES, conditioning, load_family
 from tiny_vaes import VAES
 
 VAE_OF = {
@@ -38,9 +38,9 @@ class FamilyWorld(DemoWorld):
     def __init__(self, demo: DemoWorld, family: str, folder: Path):
         self.__dict__.update(vars(demo))
         self.family = family
-        self.model = load_model(family, folder)
+        self.model = load_family(demo.pack, family, folder)
         self.clip = RandomText(family)
-        self.vae = VAES[VAE_OF[family]].build()
+        self.vae = VAES[VAE_OF[FAMILIES[family].name]].build()
         self.latent = torch.zeros(FAMILIES[family].latent_shape)
         self.cfg = 2.0 if FAMILIES[family].cfg else 1.0
         self.settings = replace(self.settings, cfg=self.cfg, steps=2)

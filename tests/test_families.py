@@ -87,7 +87,7 @@ def diffusers_keys(world, linears):
     """Names without the host's prefix, as diffusers writes them, where the core reads such names."""
     if world.family == "hunyuan_video":
         return {name: name.replace("diffusion_model.", "transformer.").replace("_attn.qkv", "_attn_qkv") for name in linears}
-    if world.family == "sd15":
+    if world.family in ("sd15", "animatediff"):
         names = comfy.utils.unet_to_diffusers(world.model.model.model_config.unet_config)
         theirs = {f"diffusion_model.{ours}".removesuffix(".weight"): key.removesuffix(".weight") for key, ours in names.items()}
         return {name: "unet." + theirs[name].replace(".to_", ".processor.to_") for name in linears}

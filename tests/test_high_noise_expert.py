@@ -3,8 +3,8 @@
 import pytest
 import torch
 from demo_world import PROMPTS
+from families import load_family
 from family_world import FamilyWorld
-from tiny_models import load_model
 
 FIRST_OF_SECOND_EXPERT = 5  # of 8 steps: noise levels 1, .98, .96, .93, .89 | .83, .73, .53
 
@@ -16,7 +16,7 @@ def world(demo, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def high_noise_model(world, tmp_path_factory):
-    return load_model("wan22_14b", tmp_path_factory.mktemp("high"), seed=1)
+    return load_family(world.pack, "wan22_14b", tmp_path_factory.mktemp("high"), seed=1)
 
 
 def two_passes(world, high, low, seed):

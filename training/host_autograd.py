@@ -14,6 +14,22 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
 
 
+# What a host has to offer for gradients to be exact, and since when it does.
+REQUIRED = {
+    "comfy.model_management.in_training (differentiable kernels)": (comfy.model_management, "in_training"),
+    "ModelPatcher.set_injections": (ModelPatcher, "set_injections"),
+    "ModelPatcher.is_dynamic": (ModelPatcher, "is_dynamic"),
+    "a differentiable attention_pytorch": (attention_pytorch, "__wrapped__"),
+}
+
+
+def require_host() -> None:
+    """Raise ValueError on a ComfyUI that lacks what exact gradients need, rather than train on wrong ones."""
+    missing = [what for what, (owner, name) in REQUIRED.items() if not hasattr(owner, name)]
+    if missing:
+        raise ValueError(f"This ComfyUI is too old to train in: it has no {', no '.join(missing)}; update it to 0.30 or newer.")
+
+
 @contextmanager
 def training_mode():
     """Gradients on, host kernels differentiable (the host's own ``in_training`` switch)."""

@@ -24,7 +24,7 @@ from .checkpointing import BlockCheckpointing
 from .draws import Draws
 from .frame_decoder import FrameDecoder
 from .high_noise_expert import BOUNDARY, EarlySteps, early_steps, sample_early_steps
-from .host_autograd import revive, static_clone
+from .host_autograd import require_host, revive, static_clone
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, resumed_state, save_state, state_path
@@ -64,6 +64,7 @@ class TrainingRun:
         high_noise_model=None,
         remember_teacher: bool = True,
     ):
+        require_host()
         if CORE_BYPASS in model.injections:
             raise ValueError(
                 "model: a LoRA on it was loaded in bypass mode, which training cannot differentiate through; "
