@@ -58,7 +58,8 @@ def test_lora_before_or_after_gives_the_same_video(sd15, load):
 
 def test_lora_on_the_base_finds_every_layer_while_the_modules_are_in_place(sd15, load):
     expected = sample(core_lora(sd15))
-    sample(load(sd15))  # leaves the modules in the UNet until another model is loaded
+    model = load(sd15)
+    sample(model)  # leaves the modules in the UNet until another model is loaded
     assert torch.equal(sample(core_lora(sd15)), expected)
 
 
