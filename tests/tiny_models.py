@@ -42,7 +42,8 @@ LTXV = dict(
 class Family:
     """latent_shape: of a short clip of the smallest sides that every layer accepts, [B, C, T, h, w]; for
     sd15 the frames are the batch, [T, C, h, w].
-    config: what the host's detection finds in the file. cfg: whether it is sampled with guidance.
+    config: what the host's detection finds in the file; described: what of it stands in the file's metadata.
+    cfg: whether it is sampled with guidance.
     loader: "diffusion_model" (Load Diffusion Model) or "checkpoint" (Load Checkpoint).
     context_dim: width of the prompt's features; context_key: its name in config. extras: (generator) -> further conditioning.
     doubled: parts of the names of matrices that need twice the size for self-attention to be felt in the output.
@@ -56,7 +57,7 @@ class Family:
     cfg: bool = True
     loader: str = "diffusion_model"
     prefix: str = ""
-    metadata: dict = field(default_factory=dict)
+    described: dict = field(default_factory=dict)
     extras: Callable[[torch.Generator], dict] = lambda generator: {}
     context_key: str = ""
     doubled: tuple[str, ...] = ()
@@ -109,12 +110,12 @@ FAMILIES = {
             ),
             latent_shape=(1, 32, 3, 4, 4), context_dim=3584, context_key="context_in_dim", extras=_hunyuan15_extras,
         ),
-        Family("wan21", "WAN21_T2V", WAN | dict(in_dim=16, out_dim=16), (1, 16, 3, 8, 8), 4096),
-        Family("wan22_14b", "WAN21_T2V", WAN | dict(in_dim=16, out_dim=16), (1, 16, 3, 8, 8), 4096),
-        Family("wan22_5b", "WAN22_T2V", WAN | dict(in_dim=48, out_dim=48), (1, 48, 3, 8, 8), 4096),
+        Family("wan21", "WAN21_T2V", WAN | dict(in_dim=16, out_dim=16), (1, 16, 3, 8, 8), 4096, context_key="text_dim"),
+        Family("wan22_14b", "WAN21_T2V", WAN | dict(in_dim=16, out_dim=16), (1, 16, 3, 8, 8), 4096, context_key="text_dim"),
+        Family("wan22_5b", "WAN22_T2V", WAN | dict(in_dim=48, out_dim=48), (1, 48, 3, 8, 8), 4096, context_key="text_dim"),
         Family(
             "ltxv", "LTXV", dict(image_model="ltxv") | LTXV, (1, 128, 3, 4, 4), 4096, loader="checkpoint",
-            prefix="model.diffusion_model.", metadata={"config": json.dumps({"transformer": LTXV})},
+            prefix="model.diffusion_model.", described=LTXV,
             extras=_ltxv_extras, context_key="caption_channels",
         ),
         Family(
@@ -161,10 +162,19 @@ def _random(key: str, like: torch.Tensor, generator: torch.Generator) -> torch.T
 def write_diffusion_model(name: str, path: Path, seed: int = 0, context_dim: int = 0) -> Path:
     """The family's file with only the diffusion model in it: a checkpoint without text encoder and VAE where
     the published file is one."""
-    family = FAMILIES[name]
-    state = {family.prefix + key: value for key, value in diffusion_state(name, seed, context_dim).items()}
-    save_file(state, path, metadata=family.metadata)
+    prefix = FAMILIES[name].prefix
+    state = {prefix + key: value for key, value in diffusion_state(name, seed, context_dim).items()}
+    save_file(state, path, metadata=file_metadata(name, context_dim))
     return path
+
+
+def file_metadata(name: str, context_dim: int = 0) -> dict[str, str]:
+    """The file's description of its network, in the form that the host reads; Wan's says only what is not as published."""
+    family = FAMILIES[name]
+    config = dict(family.described)
+    if context_dim:
+        config[family.context_key] = context_dim
+    return {"config": json.dumps({"transformer": config})} if config else {}
 
 
 def load_model(name: str, folder: Path, weight_dtype: str = "default", seed: int = 0):

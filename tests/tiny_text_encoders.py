@@ -17,10 +17,10 @@ import sentencepiece
 import tiny_vaes
 import torch
 from safetensors.torch import save_file
-from tiny_models import FAMILIES, diffusion_state
+from tiny_models import FAMILIES, diffusion_state, file_metadata
 
 CONTEXT_DIM = 128
-"""Width of the T5-XXL, Llama and Qwen files; write their families' diffusion models with it."""
+"""Width of every text encoder but CLIP-L and byT5; write the families' diffusion models with it."""
 
 SIZES = json.loads((Path(__file__).parent / "tiny_host" / "sizes.json").read_text())["text_encoders"]
 CONFIGS = Path(comfy.text_encoders.t5.__file__).parent
@@ -69,16 +69,15 @@ def write_vae(name: str, path: Path) -> None:
 def write_checkpoint(name: str, path: Path) -> None:
     """The family's whole checkpoint: sd15 with text encoder and VAE, ltxv with VAE, as published."""
     family = FAMILIES[name]
-    metadata = dict(family.metadata)
     if name == "sd15":
+        metadata = {}
         state = diffusion_state(name)
         parts = {"cond_stage_model.transformer.": clip_l(), "first_stage_model.": _vae_state("image")}
     else:
         state = diffusion_state(name, context_dim=CONTEXT_DIM)
         vae = tiny_vaes.VAES["ltx"].build()
-        config = json.loads(metadata["config"])
-        config["transformer"] |= {"caption_channels": CONTEXT_DIM}
-        metadata["config"] = json.dumps(config | {"vae": vae.first_stage_model.config})
+        config = json.loads(file_metadata(name, CONTEXT_DIM)["config"])
+        metadata = {"config": json.dumps(config | {"vae": vae.first_stage_model.config})}
         parts = {"vae.": _saved(vae)}
     state = {family.prefix + key: value for key, value in state.items()}
     for prefix, part in parts.items():

@@ -5,10 +5,10 @@
 
 import shutil
 
-from build_workflows import IDENTITY
 from comfy_host import ROOT, WORK, find_host
 from comfy_server import ComfyServer
 from run_demo import Demo
+from workflows_demo import IDENTITY
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 from tqdm import tqdm
 
-from build_workflows import SAMPLE, TRAIN
 from comfy_host import ROOT, WORK, find_host
 from comfy_server import ComfyServer
 from demo_metrics import DemoMetrics
 from personalvideo_pack.evaluation.compare import Comparison, compare_sheet
+from personalvideo_pack.evaluation.judges import judge_warning
 from personalvideo_pack.evaluation.report import report_plot
 from workflow_api import to_api
+from workflows_demo import SAMPLE, TRAIN
 
 OUTPUT = ROOT / "output" / "demo"
 IDENTITIES = ROOT / "demo" / "identities"
@@ -110,7 +111,7 @@ def run(identities: int, seed: int) -> dict:
                 (OUTPUT / "before.webp").write_bytes(base[0][1])
                 (OUTPUT / "after.webp").write_bytes(after[0][1])
     report = {"identities": rows, "total_seconds": round(time.monotonic() - started, 1), "seed": seed,
-              "prompts": len(prompts)}
+              "prompts": len(prompts), "judge_warning": judge_warning(metrics.reward, metrics.judge)}
     (OUTPUT / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     report_plot(report, OUTPUT / "report.png")
     compare_sheet(comparisons, OUTPUT / "compare.png")

@@ -11,21 +11,44 @@ network classes and their key names stay the host's. In full, it changes:
   (HunyuanVideo 1.5), Wan 2.2's and CogVideoX' VAE classes: built with fewer channels.
 
 Wan 2.1's VAE and LTX-Video's models need nothing: their sizes are read from the file.
+
+Its one node stands in for what random weights cannot give: a video in which a face can be found.
 """
 
+import copy
+import dataclasses
 import functools
 import json
+import sys
 from pathlib import Path
 
 import comfy.ldm.cogvideo.vae
 import comfy.ldm.wan.vae2_2
 import comfy.sd
+import torch
 
-NODE_CLASS_MAPPINGS = {}
 SIZES = json.loads((Path(__file__).parent / "sizes.json").read_text())
 TEXT_OPTIONS = {f"{name}_model_config": config for name, config in SIZES["text_encoders"].items()}
 TEXT_OPTIONS["model_config"] = TEXT_OPTIONS["clip_l_model_config"]  # by which the host replaces CLIP-L's in load_clip
 VAES = SIZES["vaes"]
+
+
+class FaceInTheMiddle:
+    """The identity of the demo's face model, but every frame has a face, in its middle."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"identity": ("PV_IDENTITY",)}})
+    RETURN_TYPES = ("PV_IDENTITY",)
+    FUNCTION = "put"
+
+    def put(self, identity):
+        model = copy.copy(identity.face_model)
+        head_face = sys.modules[type(model).__module__].head_face
+        middle = torch.tensor([0.0, 0.0, 0.5])
+        model.find = lambda frames: [[head_face(middle, *frames.shape[-2:], 1.0)] for _ in frames]
+        return (dataclasses.replace(identity, face_model=model),)
+
+
+NODE_CLASS_MAPPINGS = {"TinyFaceInTheMiddle": FaceInTheMiddle}
 
 
 def _with_text_options(load, keyword):
