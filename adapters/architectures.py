@@ -70,7 +70,7 @@ ARCHITECTURES = (
         title="AnimateDiff (Stable Diffusion 1.5)",
         model_classes=("SD15",),
         linears=re.compile(r"(input_blocks|middle_block|output_blocks)\.[\d.]+\.transformer_blocks\.\d+\.attn1\.to_[qkv]"),
-        blocks=re.compile(r"(input_blocks\.\d+|middle_block|output_blocks\.\d+)\.\d+"),
+        blocks=re.compile(r"(input_blocks\.\d+|middle_block|output_blocks\.\d+)\.\w+"),
         vae_classes=("AutoencoderKL", "AutoencodingEngine", "TAESD"),
         defaults=Defaults(512, 512, 16, 50, 7.5, learning_rate=1e-4, training_steps=800),
         kohya_keys=True,

@@ -49,9 +49,9 @@ class SigmaWindow:
     end: float
 
     @classmethod
-    def from_percent(cls, model: ModelPatcher, start_percent: float, end_percent: float) -> "SigmaWindow":
-        """Percents count from 0 (first, noisiest step) to 1 (end of sampling)."""
-        to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    def from_percent(cls, model_sampling, start_percent: float, end_percent: float) -> "SigmaWindow":
+        """Percents count from 0 (first, noisiest step) to 1 (end of sampling) of a host model's noise schedule."""
+        to_sigma = model_sampling.percent_to_sigma
         return cls(float(to_sigma(start_percent)), float(to_sigma(end_percent)))
 
     def contains(self, sigma: float) -> bool:
@@ -63,13 +63,17 @@ class LateStepInjection:
 
     The base weights are never read or written: each residual is added to the
     output of its linear by a forward hook that exists while the host holds the
-    patcher's injections, and that does nothing outside the window.
+    patcher's injections, and that does nothing outside the window. The window is that of
+    the schedule the model runs with, also if a later node changes the schedule (its shift,
+    AnimateDiff's betas).
     """
 
-    def __init__(self, residuals: dict[str, LowRank], window: SigmaWindow):
+    def __init__(self, residuals: dict[str, LowRank], start_percent: float, end_percent: float):
         self.residuals = residuals
-        self.window = window
+        self.start_percent = start_percent
+        self.end_percent = end_percent
         self.enabled = True
+        self._window = SigmaWindow(0.0, 0.0)
         self._hooks: dict[int, list] = {}
 
     def attach(self, patcher: ModelPatcher) -> None:
@@ -108,8 +112,10 @@ class LateStepInjection:
 
     def _is_open(self) -> bool:
         sigma = current_sigma()
-        return self.enabled and sigma is not None and self.window.contains(sigma)
+        return self.enabled and sigma is not None and self._window.contains(sigma)
 
     def _gate(self, executor, x, sigma, *args, **kwargs):
+        schedule = executor.class_obj.model_sampling
+        self._window = SigmaWindow.from_percent(schedule, self.start_percent, self.end_percent)
         with at_sigma(float(sigma.max())):
             return executor(x, sigma, *args, **kwargs)

@@ -58,9 +58,7 @@ def in_window(pack, case: Case, checkpointing: str, body: Callable) -> None:
 
     model = pack.training.host_autograd.static_clone(case.model, "model")
     adapter = random_adapter(pack, model)
-    late_step = pack.adapters.late_step
-    window = late_step.SigmaWindow.from_percent(model, START, 1.0)
-    late_step.LateStepInjection(adapter.residuals(), window).attach(model)
+    pack.adapters.late_step.LateStepInjection(adapter.residuals(), START, 1.0).attach(model)
     architecture = pack.adapters.architectures.architecture_of(model.model)
     if checkpointing == "blocks":
         pack.training.checkpointing.BlockCheckpointing(architecture).attach(model)

@@ -8,7 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..adapters.host_lora import residuals_for
-from ..adapters.late_step import LateStepInjection, SigmaWindow
+from ..adapters.late_step import LateStepInjection
 from ..adapters.lora_file import AdapterInfo, LateStepLora, load_info
 from .wire_types import CATEGORY, LoraModelType
 
@@ -78,7 +78,7 @@ class ApplyLateStepLora(io.ComfyNode):
 
         residuals = residuals_for(model, lora, strength_model, lora_name)
         patched = model.clone()
-        LateStepInjection(residuals, SigmaWindow.from_percent(patched, start, end)).attach(patched)
+        LateStepInjection(residuals, start, end).attach(patched)
         return io.NodeOutput(patched)
 
 

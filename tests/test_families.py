@@ -39,7 +39,7 @@ def test_adapter_without_strength_is_bit_identical_to_the_base(world):
     with torch.inference_mode():
         residuals = world.pack.adapters.host_lora.residuals_for(world.model, world.random_lora(), 0.0, "random")
         late = world.model.clone()
-        late_step.LateStepInjection(residuals, late_step.SigmaWindow(1e9, 0.0)).attach(late)
+        late_step.LateStepInjection(residuals, 0.0, 1.0).attach(late)
     assert torch.equal(world.sample(late), world.sample(world.model))
 
 

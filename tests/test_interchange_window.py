@@ -78,9 +78,7 @@ def host_sampling(scheduler):
 
 
 def host_window(pack, scheduler, start, end):
-    sampling = host_sampling(scheduler)
-    model = SimpleNamespace(get_model_object=lambda name: sampling)
-    return pack.adapters.late_step.SigmaWindow.from_percent(model, start, end)
+    return pack.adapters.late_step.SigmaWindow.from_percent(host_sampling(scheduler), start, end)
 
 
 def host_sigmas(scheduler):

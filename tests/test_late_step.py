@@ -19,13 +19,13 @@ def test_strength_zero_or_empty_window_gives_the_base_model_itself(demo, options
     assert demo.apply(demo.model, demo.random_lora(), **options) is demo.model
 
 
-@pytest.mark.parametrize("strength, start, end", [(0.0, 1e9, 0.0), (1.0, 0.5, 0.5)])
+@pytest.mark.parametrize("strength, start, end", [(0.0, 0.0, 1.0), (1.0, 0.5, 0.5)])
 def test_injected_but_without_effect_is_bit_identical_to_the_base(demo, strength, start, end):
     late_step = demo.pack.adapters.late_step
     with torch.inference_mode():
         residuals = demo.pack.adapters.host_lora.residuals_for(demo.model, demo.random_lora(), strength, "random")
         late = demo.model.clone()
-        late_step.LateStepInjection(residuals, late_step.SigmaWindow(start, end)).attach(late)
+        late_step.LateStepInjection(residuals, start, end).attach(late)
     assert torch.equal(demo.sample(late), demo.sample(demo.model))
 
 
@@ -119,3 +119,13 @@ def test_adjoining_windows_share_no_step_whatever_the_rounding(demo):
     for sigma in (switch * (1 - 1e-6), switch, switch * (1 + 1e-6)):
         assert not window(1e9, switch).contains(sigma)
         assert window(switch, 0.0).contains(sigma)
+
+
+def test_window_follows_a_schedule_that_a_later_node_sets(demo):
+    import comfy_extras.nodes_model_advanced
+
+    shifted = comfy_extras.nodes_model_advanced.ModelSamplingSD3()
+    before = shifted.patch(demo.apply(demo.model, demo.random_lora()), 3.0)[0]
+    after = demo.apply(shifted.patch(demo.model, 3.0)[0], demo.random_lora())
+    assert torch.equal(demo.sample(before), demo.sample(after))
+    assert not torch.equal(demo.sample(after), demo.sample(shifted.patch(demo.model, 3.0)[0]))

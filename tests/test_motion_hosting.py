@@ -70,8 +70,7 @@ def test_late_step_adapter_acts_beside_the_motion_module(pack, sd15, load):
     down, up = torch.randn(4, 64, generator=generator) * 0.3, torch.randn(64, 4, generator=generator) * 0.3
     model = load(sd15)
     late = model.clone()
-    window = late_step.SigmaWindow.from_percent(late, 0.5, 1.0)
-    late_step.LateStepInjection({name: low_rank.LowRank(down, up, 1.0)}, window).attach(late)
+    late_step.LateStepInjection({name: low_rank.LowRank(down, up, 1.0)}, 0.5, 1.0).attach(late)
 
     def predictions(of):
         seen = []

@@ -74,7 +74,7 @@ class TrainingRun:
         self.model = static_clone(model, "model")
         self.high_noise_model = high_noise_model and static_clone(high_noise_model, "high_noise_model")
         self.clip = clip
-        self.decoder = FrameDecoder(vae, self.model.load_device)
+        self.decoder = FrameDecoder(vae, self.model.load_device, checkpointing=settings.gradient_checkpointing != "off")
         self.semantic_reward = semantic_reward
         self.prompts = prompts
         self.negative_prompt = negative_prompt
@@ -87,10 +87,9 @@ class TrainingRun:
         self.before: Tensor | None = None
         self.after: Tensor | None = None
 
-        self.window = SigmaWindow.from_percent(self.model, settings.start_percent, WINDOW_END)
-        self.sigmas = comfy.samplers.calculate_sigmas(
-            self.model.get_model_object("model_sampling"), settings.scheduler, settings.sampling_steps
-        )
+        schedule = self.model.get_model_object("model_sampling")
+        self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
+        self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
         self.first_late_step = self._first_late_step()
         self.draws = Draws(settings.seed, len(prompts) - 1, settings.bank_seeds)
         self.targets = find_targets(self.model.model)
@@ -98,7 +97,7 @@ class TrainingRun:
             self.identity = replace(identity, embeddings=revive(identity.embeddings))
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
             self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
-        self.injection = LateStepInjection(self.adapter.residuals(), self.window)
+        self.injection = LateStepInjection(self.adapter.residuals(), settings.start_percent, WINDOW_END)
         self.injection.attach(self.model)
         if settings.gradient_checkpointing == "blocks":
             BlockCheckpointing(self.architecture).attach(self.model)
