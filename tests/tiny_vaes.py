@@ -63,18 +63,18 @@ def wan22(dtype=torch.float32):
         ), dtype)  # fmt: skip
 
 
-def hunyuan(dtype=torch.float32):
-    """HunyuanVideo, 32 channels instead of 128."""
+def hunyuan(dtype=torch.float32, layers=1):
+    """HunyuanVideo, 32 channels instead of 128, one layer a block instead of two."""
     config = dict(double_z=True, z_channels=16, resolution=256, in_channels=3, out_ch=3, ch=32, ch_mult=[1, 1, 2, 2],
-                  num_res_blocks=1, attn_resolutions=[], dropout=0.0, conv3d=True, time_compress=4)  # fmt: skip
+                  num_res_blocks=layers, attn_resolutions=[], dropout=0.0, conv3d=True, time_compress=4)  # fmt: skip
     with _smaller(comfy.sd, "AutoencoderKL", ddconfig=config):
         return load(comfy.sd.AutoencoderKL(embed_dim=16), dtype)
 
 
-def hunyuan15(dtype=torch.float32):
-    """HunyuanVideo 1.5, 8 to 32 channels instead of 128 to 1024."""
+def hunyuan15(dtype=torch.float32, layers=1):
+    """HunyuanVideo 1.5, 8 to 32 channels instead of 128 to 1024, one layer a block instead of two."""
     module = comfy.ldm.hunyuan_video.vae_refiner
-    sizes = dict(block_out_channels=[8, 8, 16, 32, 32], num_res_blocks=1)
+    sizes = dict(block_out_channels=[8, 8, 16, 32, 32], num_res_blocks=layers)
     with _smaller(module, "Decoder", **sizes), _smaller(module, "Encoder", **sizes):
         config = dict(in_channels=3, out_channels=3, z_channels=32, ffactor_spatial=16, ffactor_temporal=4)
         network = nn.Module()
@@ -82,9 +82,10 @@ def hunyuan15(dtype=torch.float32):
         return load(network, dtype)
 
 
-def cogvideo(dtype=torch.float32):
+def cogvideo(dtype=torch.float32, layers=1):
     """CogVideoX, 32 and 64 channels instead of 128 to 512, one layer a block instead of three."""
-    with _smaller(comfy.ldm.cogvideo.vae, "AutoencoderKLCogVideoX", block_out_channels=(32, 32, 64, 64), layers_per_block=1):
+    sizes = dict(block_out_channels=(32, 32, 64, 64), layers_per_block=layers)
+    with _smaller(comfy.ldm.cogvideo.vae, "AutoencoderKLCogVideoX", **sizes):
         return load(comfy.ldm.cogvideo.vae.AutoencoderKLCogVideoX(latent_channels=16), dtype)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from .frame_decoding import frame_source
 from .host_autograd import frozen, revive_model, static_clone
 
+
 class FrameDecoder:
     """Decodes chosen frames of one clip through the user's VAE.
 
@@ -20,8 +21,7 @@ class FrameDecoder:
     ``patcher`` has to be loaded while frames are decoded, and ``prepare`` called before and after loading.
     """
 
-    def __init__(self, vae, device: torch.device, gradient_chunks: int | None = None,
-                 checkpointing: bool = False):
+    def __init__(self, vae, device: torch.device, gradient_chunks: int | None = None, checkpointing: bool = False):
         self.vae = vae
         self.device = device
         self.gradient_chunks = gradient_chunks
