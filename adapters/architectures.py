@@ -41,6 +41,7 @@ class Architecture:
     blocks: pattern of the modules that are recomputed one by one in block checkpointing.
     mutates_saved_tensors: its blocks add in place to tensors that autograd has saved.
     vae_classes: class names of the host's autoencoders that are made for it.
+    length_step: clips have a multiple of it plus one frames, where its VAE's own word is not enough.
     kohya_keys: files name modules as Stable Diffusion LoRAs do, not as the host does.
     """
 
@@ -53,6 +54,7 @@ class Architecture:
     defaults: Defaults
     linears_with_mlp: re.Pattern | None = None
     mutates_saved_tensors: bool = False
+    length_step: int = 1
     kohya_keys: bool = False
 
 
@@ -126,6 +128,7 @@ ARCHITECTURES = (
         linears=re.compile(r"blocks\.\d+\.[qkv]"),
         blocks=re.compile(r"blocks\.\d+"),
         vae_classes=("AutoencoderKLCogVideoX",),
+        length_step=8,  # an even number of latent frames decodes to fewer frames than the VAE says
         defaults=Defaults(720, 480, 49, 50, 6.0),
     ),
 )

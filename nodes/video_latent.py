@@ -1,5 +1,7 @@
 """Empty latents of a clip in the shape that a model and its VAE agree on."""
 
+from itertools import count
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -28,15 +30,18 @@ def empty_latent(model: ModelPatcher, vae, width: int, height: int, length: int)
         return torch.zeros(length, latent_format.latent_channels, height // vae.downscale_ratio, width // vae.downscale_ratio)
     temporal_down, rows, columns = vae.downscale_ratio
     temporal_up = vae.upscale_ratio[0]
+    step = architecture_of(model.model).length_step
     _check_side("width", width, columns)
     _check_side("height", height, rows)
-    frames = temporal_down(length)
-    if temporal_up(frames) != length:
-        shorter, longer = temporal_up(frames), temporal_up(frames + 1)
-        raise ValueError(
-            f"length: this VAE cannot represent {length} frames; use {shorter} or {longer}."
-        )
-    return torch.zeros(1, latent_format.latent_channels, frames, height // rows, width // columns)
+
+    def fits(frames: int) -> bool:
+        return temporal_up(temporal_down(frames)) == frames and (frames - 1) % step == 0
+
+    if not fits(length):
+        shorter = next(frames for frames in range(length, 0, -1) if fits(frames))
+        longer = next(frames for frames in count(length) if fits(frames))
+        raise ValueError(f"length: this VAE cannot represent {length} frames; use {shorter} or {longer}.")
+    return torch.zeros(1, latent_format.latent_channels, temporal_down(length), height // rows, width // columns)
 
 
 def check_vae_fits(model: ModelPatcher, vae) -> None:
@@ -53,11 +58,12 @@ def check_vae_fits(model: ModelPatcher, vae) -> None:
             f"vae: it has {vae.latent_channels} latent channels and the model has {latent_format.latent_channels}; "
             "connect the VAE that belongs to the model."
         )
-    kind = type(vae.first_stage_model).__name__
     own = architecture_of(model.model)
-    others = [other.title for other in ARCHITECTURES if kind in other.vae_classes]
-    if others and kind not in own.vae_classes:
-        raise ValueError(f"vae: it belongs to {' or '.join(others)}; connect the VAE of {own.title}.")
+    known = {kind for architecture in ARCHITECTURES for kind in architecture.vae_classes}
+    kind = next((kind.__name__ for kind in type(vae.first_stage_model).__mro__ if kind.__name__ in known), None)
+    if kind is not None and kind not in own.vae_classes:
+        others = " or ".join(other.title for other in ARCHITECTURES if kind in other.vae_classes)
+        raise ValueError(f"vae: it belongs to {others}; connect the VAE of {own.title}.")
 
 
 def _check_side(name: str, pixels: int, multiple: int) -> None:

@@ -124,3 +124,25 @@ def test_blocks_are_found_in_every_family(world):
     names = [name for name, _ in world.model.model.diffusion_model.named_modules() if pattern.fullmatch(name)]
     targets = [target.name.removeprefix("diffusion_model.") for target in architectures.find_targets(world.model.model)]
     assert targets and all(any(target.startswith(name + ".") for name in names) for target in targets)
+
+
+@pytest.mark.parametrize("length, sentence", [(48, "use 41 or 49"), (53, "use 49 or 57")])
+def test_length_that_a_cogvideox_clip_cannot_have_names_those_it_can(demo, folder, length, sentence):
+    world = FamilyWorld(demo, "cogvideox", folder)
+    with pytest.raises(ValueError, match=f"cannot represent {length} frames; {sentence}"):
+        demo.pack.nodes.video_latent.empty_latent(world.model, world.vae, 64, 64, length)
+
+
+def test_sizes_that_are_left_open_are_the_familys_own(world):
+    latent = world.pack.nodes.video_latent
+    defaults = world.pack.adapters.architectures.defaults_of(world.model.model)
+    size = latent.clip_size(defaults, 0, 0, 0)
+    clip = latent.empty_latent(world.model, world.vae, *size)
+    assert clip.ndim == world.latent.ndim and clip.shape[1] == world.latent.shape[1]
+    assert defaults.cfg == 1.0 if world.family == "hunyuan_video" else defaults.cfg > 1.0
+
+
+def test_vae_of_another_family_is_named(demo, folder):
+    wan, hunyuan = FamilyWorld(demo, "wan21", folder), FamilyWorld(demo, "hunyuan_video", folder)
+    with pytest.raises(ValueError, match="vae: it belongs to AnimateDiff .* or HunyuanVideo; connect the VAE of Wan 2.1"):
+        demo.pack.nodes.video_latent.empty_latent(wan.model, hunyuan.vae, 64, 64, 9)
