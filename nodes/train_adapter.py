@@ -125,6 +125,10 @@ class TrainAdapter(io.ComfyNode):
                 io.Combo.Input("learning_rate_schedule", options=list(SCHEDULES), default="decay", advanced=True,
                                tooltip="decay: the learning rate falls to zero over the second half, which ends on a "
                                "steadier likeness. constant: as in the paper."),
+                io.Float.Input("identity_cap", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                               tooltip="A frame more similar to the references than this earns nothing more, which keeps "
+                               "training from flattering the recognizer; 0.7 is a good value for photographs. 0: no cap, "
+                               "as in the paper."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
                                          tooltip="Keeps meaning and motion of the videos. Without it only the identity is rewarded."),
                 io.Model.Input("high_noise_model", optional=True,

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from .alignment import crop_similarity, matrix_scale
 
 
+# Of the smallest face that a reference photo may have: in a generated frame less is enough, 40 of 64 pixels.
+FRAME_SHARE = 0.625
+
+
 @dataclass(frozen=True)
 class Face:
     """One face in one frame.
@@ -34,6 +38,8 @@ class FaceModel(ABC):
     name: as the user chose it. licence: what the weights may be used for.
     network_name: the recognizer's architecture and training data, empty if they are not known.
     crop_size: side of the square crops in pixels. networks: every weight it uses.
+    minimum_face: side of the smallest square, in pixels of a photo, that a crop may come from.
+    same_person: cosine from which two photos show the same person.
     """
 
     name: str
@@ -41,6 +47,8 @@ class FaceModel(ABC):
     network_name: str = ""
     crop_size: int
     networks: nn.Module
+    minimum_face: int = 64
+    same_person: float = 0.3
 
     @abstractmethod
     def find(self, frames: Tensor) -> list[list[Face]]:
@@ -87,5 +95,7 @@ class Identity:
 
 @torch.no_grad()
 def largest_faces(face_model: FaceModel, frames: Tensor) -> list[Face | None]:
-    """The largest face of each frame [N, 3, H, W], None where there is none."""
-    return [faces[0] if faces else None for faces in face_model.find(frames.detach())]
+    """The largest face of each frame [N, 3, H, W], None where there is none of a size that can be recognized."""
+    smallest = FRAME_SHARE * face_model.minimum_face
+    largest = [faces[0] if faces else None for faces in face_model.find(frames.detach())]
+    return [face if face and face.scale * face_model.crop_size >= smallest else None for face in largest]

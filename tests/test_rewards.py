@@ -1,6 +1,7 @@
 """The losses of Eqs. 2 to 4 against values computed by hand, and crops against OpenCV's convention."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,3 +78,24 @@ def test_preservation_counts_only_what_is_outside_the_head(pack):
 def test_preservation_leaves_out_frames_whose_face_is_unknown(pack):
     frames = torch.ones(1, 3, 4, 4)
     assert pack.training.preservation.preservation_loss(frames, 0 * frames, [None]).item() == 0
+
+
+def test_face_too_small_to_be_recognized_counts_as_none(pack, demo, monkeypatch):
+    faces = pack.rewards.faces
+
+    def of_side(pixels):
+        scale = pixels / demo.face_model.crop_size
+        return faces.Face(torch.tensor([[scale, 0.0, 0.0], [0.0, scale, 0.0]]), (0.0, 0.0, pixels, pixels), 1.0)
+
+    smallest = faces.FRAME_SHARE * demo.face_model.minimum_face
+    large, small = of_side(smallest * 1.01), of_side(smallest * 0.99)
+    monkeypatch.setattr(demo.face_model, "find", lambda frames: [[large, small], [small], []])
+    assert faces.largest_faces(demo.face_model, torch.zeros(3, 3, 64, 64)) == [large, None, None]
+
+
+def test_cap_reaches_the_training_loss(demo, tmp_path, monkeypatch):
+    opposite = replace(demo.identity, embeddings=-demo.identity.embeddings)  # nobody yet: so similar from the start
+    monkeypatch.setattr(demo, "identity", opposite)
+    for cap in (0.0, 0.1):
+        identity = demo.train(tmp_path / f"{cap}.safetensors", steps=1, identity_cap=cap).state.history[0].identity
+        assert identity < 0.85 if cap == 0 else identity == pytest.approx(1 - cap)

@@ -17,6 +17,7 @@ class TrainingSettings:
     learning_rate_schedule: constant (the paper), or decay: falls to zero over the second half.
     bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the teacher's
     frames outside the head (not in the paper). gradient_checkpointing: one of CHECKPOINTING.
+    identity_cap: similarity above which a frame earns nothing more, 0 for none (not in the paper).
     """
 
     steps: int
@@ -39,6 +40,7 @@ class TrainingSettings:
     augmentation: str
     gradient_checkpointing: str
     learning_rate_schedule: str
+    identity_cap: float
 
 
 SCHEDULES = ("decay", "constant")
@@ -51,6 +53,7 @@ _PAPER = dict(
     semantic_weight=1.0,
     preserve_weight=0.0,
     identity_frames=1,
+    identity_cap=0.0,
     augmentation="paper",
     learning_rate_schedule="constant",
 )

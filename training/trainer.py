@@ -156,7 +156,9 @@ class Trainer:
         if not usable:
             return None, float("nan")
         faces = [located[index] for index in usable]
-        return identity_consistency_loss(student[usable], faces, self.identity, self.settings.augmentation, generator)
+        return identity_consistency_loss(
+            student[usable], faces, self.identity, self.settings.augmentation, generator, self.settings.identity_cap
+        )
 
     def _semantic(self, student: Tensor, clip: TeacherClip, frames: list[int]) -> Tensor:
         """Eqs. 3 and 4 on the M sampled frames; 0 without a semantic reward."""
