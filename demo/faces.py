@@ -18,6 +18,7 @@ class DemoFaceModel(FaceModel):
 
     licence = "Apache-2.0 (made by this project from drawn people)"
     crop_size = CROP_SIZE
+    minimum_face = CROP_SIZE // 2
 
     def __init__(self, name: str, locator: nn.Module, recognizer: nn.Module):
         self.name = name

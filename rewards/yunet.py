@@ -43,15 +43,16 @@ class YuNet(Detector):
 
     def _in_frame(self, frame: Tensor) -> list[Detection]:
         boxes, landmarks, scores = self.first_look(frame)
-        largest = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).argsort(descending=True)[:MOST_FACES]
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        largest = areas.argsort(descending=True)[:MOST_FACES].sort().values  # still the best first
         if not len(largest):
             return []
         landmarks, scores = self._second_look(frame, landmarks[largest], scores[largest])
-        return [
-            Detection(tuple(box.tolist()), points, score)
-            for box, points, score in zip(boxes[largest].cpu(), landmarks.cpu(), scores.tolist())
-            if score >= FACE_SCORE
-        ]
+        found: list[Detection] = []
+        for box, points, score in zip(boxes[largest].cpu(), landmarks.cpu(), scores.tolist()):
+            if score >= FACE_SCORE and not any(_same_face(points, other.landmarks) for other in found):
+                found.append(Detection(tuple(box.tolist()), points, score))
+        return found
 
     def first_look(self, frame: Tensor, longest_sides: tuple[int, ...] = LONGEST_SIDES) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes [F, 4], landmarks [F, 5, 2] and scores [F] of one frame [1, 3, H, W], best first."""
@@ -120,3 +121,8 @@ class YuNet(Detector):
             landmarks = (cells[:, :, None] + outputs[f"kps_{stride}"].unflatten(-1, (5, 2))) * stride
             found.append((torch.cat([centre - half, centre + half], dim=-1), landmarks, certainty.sqrt()[..., 0]))
         return tuple(torch.cat(values, dim=1) for values in zip(*found))
+
+
+def _same_face(landmarks: Tensor, others: Tensor) -> bool:
+    """Whether two sets of landmarks [5, 2] lie closer than two heads can: parts of a large face lead to the whole."""
+    return bool((landmarks.mean(dim=0) - others.mean(dim=0)).norm() < (others[1] - others[0]).norm())

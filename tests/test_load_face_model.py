@@ -7,13 +7,11 @@ from pathlib import Path
 import comfy.model_management
 import comfy.model_patcher
 import folder_paths
-import numpy as np
 import pytest
 import torch
-from face_material import FACE_MODELS, GROUP_PHOTO, SFACE, YUNET, sample_photo
+from face_material import FACE_MODELS, GROUP_PHOTO, SFACE, YUNET, read_photo
 from face_networks import RESNET_100, write_arcface, write_detector, write_network
 from onnx import helper
-from PIL import Image
 
 PAIR = "opencv/yunet + sface"
 
@@ -125,7 +123,7 @@ def test_the_licence_class_is_told(node, models, pack, opencv_pair, name, licenc
 
 
 def test_the_opencv_pair_needs_neither_insightface_nor_onnxruntime(node, opencv_pair, monkeypatch):
-    picture = torch.from_numpy(np.array(Image.open(sample_photo(GROUP_PHOTO)))).movedim(-1, 0)[None] / 255
+    picture = read_photo(GROUP_PHOTO)
     for name in ("insightface", "onnxruntime", "cv2"):
         monkeypatch.setitem(sys.modules, name, None)
     face_model, licence = load(node, PAIR).args
