@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from .charts import LABEL, bar_chart, line_chart
-from .drawing import AFTER, BEFORE, GREY, Canvas, text_width
+from .drawing import AFTER, BEFORE, GREY, SERIES, Canvas, text_width, wrap
 
 METRICS = (
     ("judge", "Is it the person?", "cosine to the photos, by the judge"),
@@ -13,7 +13,7 @@ METRICS = (
     ("dynamic", "Does it still move?", "motion of the head, pixels a frame"),
     ("prompt", "Does it follow the prompt?", "image-text score"),
 )
-_PANEL_HEIGHT, _MARGIN, _HEADER, _FOOTER = 320, 24, 76, 48
+_PANEL_HEIGHT, _MARGIN, _HEADER, _FOOTER, _WARNING_LINE = 320, 24, 76, 48, 22
 
 
 def report_plot(report: dict, out: str | Path | None = None) -> Image.Image:
@@ -21,7 +21,8 @@ def report_plot(report: dict, out: str | Path | None = None) -> Image.Image:
 
     report["identities"] is a list of objects with `name`, `<metric>_before` and `<metric>_after`
     for each of METRICS (None = not measured), `drift_outside_head`, `train_seconds`, and optionally
-    `losses`: {name of the loss: [value a training step]}. report["total_seconds"] is all of it.
+    `losses`: {name of the loss: [value a training step]}. report["total_seconds"] is all of it,
+    report["judge_warning"], where there is one, why the judge's figures are not to be trusted.
 
     ValueError: no identity in the report.
     """
@@ -46,6 +47,8 @@ def report_plot(report: dict, out: str | Path | None = None) -> Image.Image:
         if identity.get("losses")
     ]
     page = _page(panels, _columns(len(identities), len(panels)), size, _summary(report))
+    if report.get("judge_warning"):
+        page = _with_warning(page, report["judge_warning"])
     if out is not None:
         page.save(out)
     return page
@@ -83,3 +86,16 @@ def _page(panels: list[Image.Image], columns: int, size: tuple[int, int], summar
     for index, panel in enumerate(panels):
         page.paste(panel, (_MARGIN + index % columns * size[0], _HEADER + index // columns * size[1]))
     return page
+
+
+def _with_warning(page: Image.Image, warning: str) -> Image.Image:
+    """The page with lines of warning under it."""
+    lines = wrap(warning, LABEL, page.width - 2 * (_MARGIN + 8), most=3)
+    below = Canvas(page.width, _WARNING_LINE * len(lines) + _MARGIN)
+    for number, line in enumerate(lines):
+        below.text(_MARGIN + 8, _WARNING_LINE * number, line, LABEL, SERIES[1])
+    below = below.image()
+    both = Image.new("RGB", (page.width, page.height + below.height))
+    both.paste(page, (0, 0))
+    both.paste(below, (0, page.height))
+    return both
