@@ -6,8 +6,9 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..rewards.faces import FaceModel, Identity
-from ..rewards.photos import MAX_PHOTOS, Photo, folder_fingerprint, list_identity_folders, read_folder
+from ..rewards.faces import FaceModel
+from ..rewards.photo_checks import choose_photos
+from ..rewards.photos import MAX_PHOTOS, folder_fingerprint, list_identity_folders, photos_of_batch, read_folder
 from .wire_types import CATEGORY, FaceModelType, IdentityType
 
 DEMO_IDENTITIES = Path(__file__).parent.parent / "demo" / "identities"
@@ -24,7 +25,7 @@ class LoadIdentityImages(io.ComfyNode):
             display_name="Load Identity Images",
             category=CATEGORY,
             description=f"Reads 1 to {MAX_PHOTOS} photos of one person, finds the face in each and measures who it is. "
-            "Use it only for people who agreed.",
+            "Photos that are damaged, blurred, doubled or of somebody else are left out. Use it only for people who agreed.",
             search_aliases=["reference images", "face images", "identity"],
             inputs=[
                 FaceModelType.Input("face_model", tooltip="The recognizer that training will reward."),
@@ -63,38 +64,12 @@ class LoadIdentityImages(io.ComfyNode):
         with torch.inference_mode(False), torch.no_grad():
             photos = [] if folder == NO_FOLDER else read_folder(_path(folder))
             if images is not None:
-                photos += [
-                    Photo(f"images[{index}]", image[..., :3].movedim(-1, 0).float().clone(), None, "")
-                    for index, image in enumerate(images[:MAX_PHOTOS])
-                ]
+                photos += photos_of_batch(images)
             if not photos:
                 raise ValueError("folder: choose a folder with photos of a person, or connect the images input.")
-            identity, report = _recognize(photos, face_model)
+            identity, report = choose_photos(photos, face_model)
         faces = identity.crops.movedim(1, -1).contiguous()
         return io.NodeOutput(identity, faces, report)
-
-
-def _recognize(photos: list[Photo], face_model: FaceModel) -> tuple[Identity, str]:
-    """The pool of embeddings and one line a photo; ValueError with the same lines if no photo can be used."""
-    embeddings, crops, lines = [], [], []
-    for photo in photos:
-        if photo.problem:
-            lines.append(f"not used: {photo.problem}")
-            continue
-        frame = photo.pixels[None]
-        faces = face_model.find(frame)[0]
-        if not faces:
-            lines.append(f"not used: {photo.name} shows no face that {face_model.name} can find.")
-            continue
-        crop = face_model.crop(frame, faces[:1])
-        crops.append(crop)
-        embeddings.append(face_model.embed(crop))
-        several = f", the largest of {len(faces)} faces" if len(faces) > 1 else ""
-        lines.append(f"used: {photo.name}{several}")
-    report = "\n".join(lines)
-    if not crops:
-        raise ValueError(f"folder: no photo can be used; choose sharp photos with one face from the front.\n{report}")
-    return Identity(torch.cat(embeddings), torch.cat(crops), face_model), report
 
 
 def _folders() -> list[str]:

@@ -80,6 +80,23 @@ def read_photo(path: str | Path) -> Photo:
     return Photo(path.name, pixels, problem, hashlib.sha256(data).hexdigest())
 
 
+def photos_of_batch(images: Tensor) -> list[Photo]:
+    """The pictures of a host's IMAGE [N, H, W, C] in 0..1 under the rules for files; names count from 1."""
+    photos = []
+    for number, image in enumerate(images, 1):
+        name = f"image {number} of the images input"
+        try:
+            if number > MAX_PHOTOS:
+                raise _Unusable(f"was left out: {MAX_PHOTOS} photos are the most that are used.")
+            _check_size(image.shape[1], image.shape[0])
+            values = (image[..., :3] * 255).round().nan_to_num(0).clamp(0, 255).to(torch.uint8).cpu()
+            picture = Image.fromarray(values.expand(*values.shape[:2], 3).numpy())
+            photos.append(Photo(name, _pixels(_reduce(picture)), None, ""))
+        except _Unusable as reason:
+            photos.append(Photo(name, None, f"{name} {reason}", ""))
+    return photos
+
+
 def folder_fingerprint(path: str | Path) -> str:
     """A hash of the names and contents of the folder's pictures; changes when one of them does.
 
@@ -149,15 +166,21 @@ def _decode(data: bytes) -> Tensor:
     if not data:
         raise _Unusable("is empty (0 bytes): copy it again from where it came from.")
     with _open(data) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            million = MAX_PIXELS // 1_000_000
-            raise _Unusable(f"has {width} x {height} pixels, more than {million} million: save it smaller.")
-        if min(width, height) < MIN_SIDE:
-            raise _Unusable(f"has only {width} x {height} pixels: use a photo with {MIN_SIDE} or more on each side.")
+        _check_size(*image.size)
         image.draft(None, (MAX_SIDE, MAX_SIDE))  # JPEG decodes to a half, quarter or eighth for free
         ImageOps.exif_transpose(image, in_place=True)
-        image = _to_rgb(_reduce(image))
+        return _pixels(_to_rgb(_reduce(image)))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        million = MAX_PIXELS // 1_000_000
+        raise _Unusable(f"has {width} x {height} pixels, more than {million} million: save it smaller.")
+    if min(width, height) < MIN_SIDE:
+        raise _Unusable(f"has only {width} x {height} pixels: use a photo with {MIN_SIDE} or more on each side.")
+
+
+def _pixels(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
 
 

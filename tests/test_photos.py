@@ -6,6 +6,7 @@ import io
 import sys
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from PIL import Image, ImageFile
@@ -122,6 +123,23 @@ def test_heic_without_its_decoder_names_pillow_heif(photos, tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "a.heic").write_bytes(HEIC)
     assert "pip install pillow-heif" in photos.read_photo(tmp_path / "a.heic").problem
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_heic_with_its_decoder_is_read_upright(photos, picture, tmp_path, turned):
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112] = TURNED_RIGHT
+    stored = picture.transpose(Image.Transpose.ROTATE_90) if turned else picture
+    pillow_heif.from_pillow(stored).save(tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    pixels = photos.read_photo(tmp_path / "a.heic").pixels
+    assert pixels.shape == (3, HEIGHT, WIDTH)
+    assert (pixels - expected(picture)).abs().mean() < 0.02
+
+
+def test_a_heic_file_without_a_picture_is_damaged(photos, tmp_path):
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    assert photos.read_photo(tmp_path / "a.heic").problem.startswith("a.heic is damaged (")
 
 
 def test_tiny_photos_are_refused(photos, picture, tmp_path):

@@ -1,0 +1,166 @@
+"""Which photos show the person well enough to become part of an identity.
+
+Each photo is used or not, with the reason in a line; one bad photo never stops the others.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .faces import Face, FaceModel, Identity
+from .photos import Photo
+
+MINIMUM_DETAIL = 0.0025  # sharp photographs: 0.03 and more; a blur that halves the similarity: 0.001
+FLAT = 1e-4  # variance, in 0..1, below which there is little more than rounding and noise
+COARSER = 4
+THUMBNAIL = 32
+SAME_PICTURE = 0.04  # in 0..1; recompression and scaling stay below 0.025
+
+
+def choose_photos(photos: list[Photo], face_model: FaceModel) -> tuple[Identity, str]:
+    """The identity of the photos that can be used, and a line a photo that says whether it is and why.
+
+    ValueError, with the same lines: no photo can be used.
+    """
+    verdicts = [_Verdict(photo) for photo in photos]
+    _reject_duplicates(verdicts)
+    for verdict in verdicts:
+        if not verdict.problem:
+            _recognize(verdict, face_model)
+    used = [verdict for verdict in verdicts if not verdict.problem]
+    attention = _reject_others(used, face_model) if used else ""
+    lines = [verdict.line for verdict in verdicts]
+    used = [verdict for verdict in verdicts if not verdict.problem]
+    if not used:
+        remedy = "folder: no photo can be used; choose sharp photos of one face from the front."
+        raise ValueError("\n".join([remedy, *lines]))
+    report = [f"{len(used)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
+    identity = Identity(torch.cat([v.embedding for v in used]), torch.cat([v.crop for v in used]), face_model)
+    return identity, "\n".join(report)
+
+
+@dataclass(eq=False)
+class _Verdict:
+    """A photo on its way: crop [1, 3, S, S] and embedding [1, D] once its face is found."""
+
+    photo: Photo
+    problem: str = ""
+    remark: str = ""
+    crop: Tensor | None = None
+    embedding: Tensor | None = None
+
+    def __post_init__(self):
+        self.problem = self.photo.problem or ""
+
+    @property
+    def name(self) -> str:
+        return self.photo.name
+
+    @property
+    def line(self) -> str:
+        return f"not used: {self.problem}" if self.problem else f"used: {self.name}{self.remark}"
+
+
+def _reject_duplicates(verdicts: list[_Verdict]) -> None:
+    kept: list[tuple[str, Tensor]] = []
+    for verdict in verdicts:
+        if verdict.problem:
+            continue
+        thumbnail = _thumbnail(verdict.photo.pixels)
+        twin = next((name for name, other in kept if _same_picture(thumbnail, other)), None)
+        if twin is None:
+            kept.append((verdict.name, thumbnail))
+        else:
+            verdict.problem = f"{verdict.name} is the same picture as {twin}: it would only count twice."
+
+
+def _thumbnail(pixels: Tensor) -> Tensor:
+    size = [THUMBNAIL, THUMBNAIL]
+    return F.interpolate(pixels[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _same_picture(thumbnail: Tensor, other: Tensor) -> bool:
+    """No part of it differs: in a series of shots the background may be the same, the face is not."""
+    return (thumbnail - other).abs().max().item() < SAME_PICTURE
+
+
+def _recognize(verdict: _Verdict, face_model: FaceModel) -> None:
+    frame = verdict.photo.pixels[None]
+    faces = face_model.find(frame)[0]
+    if not faces:
+        verdict.problem = (
+            f"{verdict.name} shows no face that {face_model.name} can find: use a photo from the front in good light."
+        )
+        return
+    if len(faces) > 1:
+        verdict.remark = f", the largest of {len(faces)} faces"
+    verdict.crop = face_model.crop(frame, faces[:1])
+    verdict.problem = _flaw(verdict, faces[0], face_model)
+    if not verdict.problem:
+        verdict.embedding = face_model.embed(verdict.crop)
+
+
+def _flaw(verdict: _Verdict, face: Face, face_model: FaceModel) -> str:
+    side = face.scale * face_model.crop_size
+    if side < face_model.minimum_face:
+        return (
+            f"the face in {verdict.name} is only {side:.0f} pixels wide, less than {face_model.minimum_face}: use a "
+            "photo taken from closer, or the original instead of a reduced copy."
+        )
+    if detail(verdict.crop) < MINIMUM_DETAIL:
+        return f"the face in {verdict.name} is blurred: use a photo in focus."
+    return ""
+
+
+def detail(crop: Tensor) -> float:
+    """Share of the contrast of a crop [1, 3, S, S] that is lost when it is reduced to a quarter of its side."""
+    grey = crop.mean(dim=1, keepdim=True)
+    size = grey.shape[-1]
+    coarse = F.interpolate(grey, size=[size // COARSER] * 2, mode="bilinear", antialias=True, align_corners=False)
+    coarse = F.interpolate(coarse, size=[size] * 2, mode="bicubic", align_corners=False)
+    inside = (grey - coarse)[..., COARSER:-COARSER, COARSER:-COARSER]
+    return (inside.var() / (grey.var() + FLAT)).item()
+
+
+def _reject_others(verdicts: list[_Verdict], face_model: FaceModel) -> str:
+    """Reject photos of somebody else than most photos show; what to tell the user if no one is in most of them.
+
+    Photos belong together if a chain of similar photos connects them, so that a profile is not
+    lost as long as one other photo is near it. The person is the one with at least half of the
+    photos, and more of them than anybody else; of two photos that differ nobody knows which is right.
+    """
+    embeddings = torch.cat([verdict.embedding for verdict in verdicts])
+    similarity = embeddings @ embeddings.T
+    groups = _groups(similarity >= face_model.same_person)
+    if len(groups) == 1:
+        return ""
+    first, second = groups[:2]
+    if len(first) == len(second) or 2 * len(first) < len(verdicts):
+        people = "; ".join(", ".join(verdicts[index].name for index in group) for group in groups)
+        return (
+            f"Attention: the photos look like {len(groups)} different people ({people}) and nobody is in most of them, "
+            "so the identity is a mixture: remove the photos that are wrong, or add more of the right person."
+        )
+    for index in set(range(len(verdicts))) - set(first):
+        nearest = similarity[index, first].max().item()
+        verdicts[index].problem = (
+            f"{verdicts[index].name} shows somebody else than most photos (similarity {nearest:.2f} to the "
+            f"nearest of them, {face_model.same_person:.2f} is needed): remove it, or put it into a folder of its own."
+        )
+    return ""
+
+
+def _groups(similar: Tensor) -> list[list[int]]:
+    """Indices connected by ``similar`` [N, N], symmetric; the largest group first."""
+    left, groups = set(range(len(similar))), []
+    while left:
+        group = [min(left)]
+        left.remove(group[0])
+        for index in group:
+            near = [other for other in sorted(left) if similar[index, other]]
+            group += near
+            left -= set(near)
+        groups.append(sorted(group))
+    return sorted(groups, key=len, reverse=True)
