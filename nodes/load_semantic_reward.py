@@ -49,7 +49,10 @@ class LoadSemanticReward(io.ComfyNode):
     def validate_inputs(cls, model_name=None):
         if model_name is None or model_name in _files():
             return True
-        return f"model_name: {model_name} is not there; put it into models/{FOLDER} and refresh (R), or choose another file."
+        return (
+            f"model_name: {model_name} is not there; put it into models/{FOLDER} and refresh (R), "
+            "or choose another file."
+        )
 
     @classmethod
     def execute(cls, model_name: str, logit_scale: float = 0.0) -> io.NodeOutput:
