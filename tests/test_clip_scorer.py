@@ -1,5 +1,6 @@
 """Scores and gradients of CLIP files against open_clip and transformers, on small models of the same code path."""
 
+import copy
 import gc
 import importlib
 import math
@@ -201,3 +202,13 @@ def test_the_files_logit_scale_makes_the_semantic_loss_bite(pack, hps):
     plain = gradient(torch.Tensor.sum)
     assert gradient(lambda scores: loss(scores, teacher, scorer.logit_scale)) > plain
     assert gradient(lambda scores: loss(scores, teacher, 1.0)) < 0.01 * plain
+
+
+def test_a_file_rewards_training_and_its_text_tower_is_gone_afterwards(scorers, demo, tmp_path):
+    world = copy.copy(demo)
+    world.semantic_reward = scorers.ClipScorer(saved(open_clip_model(), tmp_path / "HPS_small.pt"), TOKENIZER)
+    run = world.train(tmp_path / "a.safetensors", steps=2, learning_rate=0.1)
+    first, second = (record.semantic for record in run.state.history)
+    assert abs(first) < 1e-6 and 1e-5 < second < math.inf  # a fresh adapter changes nothing yet
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, transformers.CLIPTextModelWithProjection)]
