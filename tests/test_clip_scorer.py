@@ -211,4 +211,4 @@ def test_a_file_rewards_training_and_its_text_tower_is_gone_afterwards(scorers, 
     first, second = (record.semantic for record in run.state.history)
     assert abs(first) < 1e-6 and 1e-5 < second < math.inf  # a fresh adapter changes nothing yet
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, transformers.CLIPTextModelWithProjection)]
+    assert not [thing for thing in gc.get_objects() if type(thing) is transformers.CLIPTextModelWithProjection]
