@@ -1,4 +1,8 @@
-"""Aligned face crops: the 5-point similarity transform of face recognizers, sampled differentiably."""
+"""Aligned face crops: the 5-point similarity transform of face recognizers, sampled differentiably.
+
+Where a crop lies is worked out on the CPU in float64, which not every device has; pixels stay where
+they are.
+"""
 
 import math
 
@@ -22,8 +26,8 @@ def similarity_matrices(landmarks: Tensor) -> Tensor:
     The inverse of the rotation, scale and shift that brings the landmarks closest to TEMPLATE, in
     float64. Solved in closed form: with points as complex numbers it is the line d = a s + b.
     """
-    source = torch.view_as_complex(landmarks.to(torch.float64).contiguous())
-    target = torch.view_as_complex(TEMPLATE).to(source.device)
+    source = torch.view_as_complex(landmarks.cpu().double().contiguous())
+    target = torch.view_as_complex(TEMPLATE)
     source_mean, target_mean = source.mean(dim=1), target.mean()
     centred = source - source_mean[:, None]
     a = (centred.conj() * (target - target_mean)).sum(dim=1) / centred.abs().square().sum(dim=1)
@@ -35,7 +39,7 @@ def similarity_matrices(landmarks: Tensor) -> Tensor:
 
 def matrix_scale(matrix: Tensor) -> float:
     """Frame pixels per crop pixel of a [2, 3] matrix."""
-    return torch.linalg.det(matrix[:, :2].double()).abs().sqrt().item()
+    return torch.linalg.det(matrix[:, :2].cpu().double()).abs().sqrt().item()
 
 
 def map_points(matrices: Tensor, points: Tensor) -> Tensor:
@@ -52,12 +56,12 @@ def crop_similarity(frames: Tensor, matrices: Tensor, size: int, padding: str = 
     """
     height, width = frames.shape[-2:]
     count = size * samples
-    axis = (torch.arange(count, device=frames.device, dtype=torch.float64) + 0.5) / samples - 0.5
+    axis = (torch.arange(count, dtype=torch.float64) + 0.5) / samples - 0.5
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     points = torch.stack([x, y], dim=-1).view(1, -1, 2)
-    located = map_points(matrices.to(points), points)
+    located = map_points(matrices.cpu().double(), points)
     grid = (located + 0.5) * located.new_tensor([2 / width, 2 / height]) - 1
-    grid = grid.view(len(frames), count, count, 2).to(frames.dtype)
+    grid = grid.view(len(frames), count, count, 2).to(frames)
     crops = F.grid_sample(frames, grid, mode="bilinear", padding_mode=padding, align_corners=False)
     return F.avg_pool2d(crops, samples) if samples > 1 else crops
 

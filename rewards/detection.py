@@ -10,7 +10,7 @@ from torch import Tensor, nn
 @dataclass(frozen=True)
 class Detection:
     """A face: box (left, top, right, bottom) from brow to chin, landmarks [5, 2] (left eye, right
-    eye, nose, mouth corners, as seen in the picture), both in frame pixels; score 0..1."""
+    eye, nose, mouth corners, as seen in the picture), both in frame pixels, on the CPU; score 0..1."""
 
     box: tuple[float, float, float, float]
     landmarks: Tensor
@@ -34,8 +34,7 @@ class Detector(ABC):
 
 def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> list[int]:
     """Indices of boxes [N, 4] that no better-scored kept box overlaps by more than ``overlap`` (IoU), best first."""
-    boxes = boxes.cpu()
-    order = scores.cpu().argsort(descending=True)
+    order = scores.argsort(descending=True)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept = []
     while len(order):

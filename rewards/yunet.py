@@ -49,7 +49,7 @@ class YuNet(Detector):
             return []
         landmarks, scores = self._second_look(frame, landmarks[largest], scores[largest])
         found: list[Detection] = []
-        for box, points, score in zip(boxes[largest].cpu(), landmarks.cpu(), scores.tolist()):
+        for box, points, score in zip(boxes[largest], landmarks, scores.tolist()):
             if score >= FACE_SCORE and not any(_same_face(points, other.landmarks) for other in found):
                 found.append(Detection(tuple(box.tolist()), points, score))
         return found
@@ -101,7 +101,8 @@ class YuNet(Detector):
         return landmarks[torch.arange(len(best)), best], scores
 
     def _run(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """All candidates of pictures [N, 3, H, W] in 0..1: boxes [N, A, 4], landmarks [N, A, 5, 2], scores [N, A]."""
+        """All candidates of pictures [N, 3, H, W] in 0..1: boxes [N, A, 4], landmarks [N, A, 5, 2], scores [N, A];
+        on the CPU."""
         parts = [self._decode(part) for part in pictures.split(PICTURES_AT_ONCE)]
         return tuple(torch.cat(values) for values in zip(*parts))
 
@@ -120,7 +121,7 @@ class YuNet(Detector):
             centre, half = (cells + box[..., :2]) * stride, box[..., 2:].exp() * stride / 2
             landmarks = (cells[:, :, None] + outputs[f"kps_{stride}"].unflatten(-1, (5, 2))) * stride
             found.append((torch.cat([centre - half, centre + half], dim=-1), landmarks, certainty.sqrt()[..., 0]))
-        return tuple(torch.cat(values, dim=1) for values in zip(*found))
+        return tuple(torch.cat(values, dim=1).cpu() for values in zip(*found))
 
 
 def _same_face(landmarks: Tensor, others: Tensor) -> bool:
