@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..rewards.faces import FaceModel
 from ..rewards.photo_checks import choose_photos
 from ..rewards.photos import MAX_PHOTOS, folder_fingerprint, list_identity_folders, photos_of_batch, read_folder
+from ..training.host_autograd import managed, resident
 from .wire_types import CATEGORY, FaceModelType, IdentityType
 
 DEMO_IDENTITIES = Path(__file__).parent.parent / "demo" / "identities"
@@ -67,7 +68,8 @@ class LoadIdentityImages(io.ComfyNode):
                 photos += photos_of_batch(images)
             if not photos:
                 raise ValueError("folder: choose a folder with photos of a person, or connect the images input.")
-            identity, report = choose_photos(photos, face_model)
+            with resident(managed(face_model.networks)):
+                identity, report = choose_photos(photos, face_model)
         faces = identity.crops.movedim(1, -1).contiguous()
         return io.NodeOutput(identity, faces, report)
 

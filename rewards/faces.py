@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,12 @@ class FaceModel(ABC):
     networks: nn.Module
     minimum_face: int = 64
     same_person: float = 0.3
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are: frames have to be there, too."""
+        weights = chain(self.networks.parameters(), self.networks.buffers())
+        return next(weights, torch.empty(0)).device
 
     @abstractmethod
     def find(self, frames: Tensor) -> list[list[Face]]:

@@ -37,7 +37,8 @@ def choose_photos(photos: list[Photo], face_model: FaceModel) -> tuple[Identity,
         remedy = "folder: no photo can be used; choose sharp photos of one face from the front."
         raise ValueError("\n".join([remedy, *lines]))
     report = [f"{len(used)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
-    identity = Identity(torch.cat([v.embedding for v in used]), torch.cat([v.crop for v in used]), face_model)
+    embeddings, crops = (torch.cat(parts).cpu() for parts in ([v.embedding for v in used], [v.crop for v in used]))
+    identity = Identity(embeddings, crops, face_model)
     return identity, "\n".join(report)
 
 
@@ -87,7 +88,7 @@ def _same_picture(thumbnail: Tensor, other: Tensor) -> bool:
 
 
 def _recognize(verdict: _Verdict, face_model: FaceModel) -> None:
-    frame = verdict.photo.pixels[None]
+    frame = verdict.photo.pixels[None].to(face_model.device)
     faces = face_model.find(frame)[0]
     if not faces:
         verdict.problem = (

@@ -42,17 +42,27 @@ def training_mode():
         comfy.model_management.in_training = before
 
 
+def managed(network: nn.Module) -> ModelPatcher:
+    """A network of ours under the host's memory management, at home on the CPU."""
+    return ModelPatcher(network, comfy.model_management.get_torch_device(), torch.device("cpu"))
+
+
 @contextmanager
-def resident(network: nn.Module, device: torch.device):
-    """``network`` on ``device`` inside, where it was afterwards; its weights stay differentiable through."""
-    origin = next(network.parameters()).device
+def resident(*patchers: ModelPatcher):
+    """Loaded by the host inside, back on the CPU afterwards; their weights stay differentiable through."""
     with torch.inference_mode(False):
-        network.to(device)
+        comfy.model_management.load_models_gpu(patchers)
     try:
         yield
     finally:
-        with torch.inference_mode(False):
-            network.to(origin)
+        release(*patchers)
+
+
+def release(*patchers: ModelPatcher) -> None:
+    """Unload what the host has loaded of ``patchers``."""
+    with torch.inference_mode(False):
+        for patcher in patchers:
+            comfy.model_management.unload_model_and_clones(patcher)
 
 
 def static_clone(patcher: ModelPatcher, name: str) -> ModelPatcher:

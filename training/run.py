@@ -10,8 +10,7 @@ from pathlib import Path
 import comfy.model_management
 import comfy.samplers
 import torch
-from comfy.model_patcher import ModelPatcher
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..adapters.architectures import architecture_of, find_targets
 from ..adapters.host_lora import file_keys
@@ -24,7 +23,7 @@ from .checkpointing import BlockCheckpointing
 from .draws import Draws
 from .frame_decoder import FrameDecoder
 from .high_noise_expert import BOUNDARY, EarlySteps, early_steps, sample_early_steps
-from .host_autograd import require_host, revive, static_clone
+from .host_autograd import managed, release, require_host, resident, revive, static_clone
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, resumed_state, save_state, state_path
@@ -101,9 +100,9 @@ class TrainingRun:
         self.injection.attach(self.model)
         if settings.gradient_checkpointing == "blocks":
             BlockCheckpointing(self.architecture).attach(self.model)
-        self.reward_networks = [self._managed(self.identity.face_model.networks)]
+        self.reward_networks = [managed(self.identity.face_model.networks)]
         if semantic_reward is not None:
-            self.reward_networks.append(self._managed(semantic_reward.networks))
+            self.reward_networks.append(managed(semantic_reward.networks))
         self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
 
     def execute(self, after_step: AfterStep) -> None:
@@ -130,7 +129,7 @@ class TrainingRun:
         try:
             with_rollout(self.model, positives, *schedule, body)
         finally:
-            _release(*self.reward_networks)
+            release(*self.reward_networks)
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
@@ -212,16 +211,8 @@ class TrainingRun:
         """Of every prompt, for the semantic reward; its text encoder is only needed here."""
         if self.semantic_reward is None:
             return None
-        networks = self._managed(self.semantic_reward.text_networks)
-        with torch.inference_mode(False), torch.no_grad():
-            comfy.model_management.load_models_gpu([networks])
-            features = self.semantic_reward.encode_text(self.prompts)
-        _release(networks)
-        return features
-
-    def _managed(self, network: nn.Module) -> ModelPatcher:
-        """A reward's network under the host's memory management."""
-        return ModelPatcher(network, self.model.load_device, torch.device("cpu"))
+        with resident(managed(self.semantic_reward.text_networks)), torch.inference_mode(False), torch.no_grad():
+            return self.semantic_reward.encode_text(self.prompts)
 
     def _first_late_step(self) -> int:
         start = self.settings.start_percent
@@ -239,10 +230,3 @@ class TrainingRun:
                 "which is not trained; raise it."
             )
         return index
-
-
-def _release(*patchers: ModelPatcher) -> None:
-    """Back to the CPU with their weights."""
-    with torch.inference_mode(False):
-        for patcher in patchers:
-            comfy.model_management.unload_model_and_clones(patcher)

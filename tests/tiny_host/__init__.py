@@ -42,9 +42,16 @@ class FaceInTheMiddle:
 
     def put(self, identity):
         model = copy.copy(identity.face_model)
-        head_face = sys.modules[type(model).__module__].head_face
-        middle = torch.tensor([0.0, 0.0, 0.5])
-        model.find = lambda frames: [[head_face(middle, *frames.shape[-2:], 1.0)] for _ in frames]
+        Face = next(sys.modules[kind.__module__].Face for kind in type(model).__mro__ if kind.__name__ == "FaceModel")
+
+        def find(frames):
+            height, width = frames.shape[-2:]
+            side = 0.6 * min(height, width)
+            left, top, scale = (width - side) / 2, (height - side) / 2, side / model.crop_size
+            matrix = torch.tensor([[scale, 0, left + (scale - 1) / 2], [0, scale, top + (scale - 1) / 2]])
+            return [[Face(matrix, (left, top, left + side, top + side), 1.0)] for _ in frames]
+
+        model.find = find
         return (dataclasses.replace(identity, face_model=model),)
 
 
