@@ -51,13 +51,14 @@ class _Graph:
 def write_arcface(path: Path, blocks: tuple[int, ...], width: int = 64, embedding: int = 512, seed: int = 0) -> None:
     """An ArcFace ResNet for crops of 112 pixels in -1..1: input [N, 3, 112, 112], output [N, ``embedding``]."""
     graph = _Graph(seed)
+    gain = 1.5 / np.sqrt(sum(blocks))  # embeddings of trained networks have a length of about 20
     wide = width
     x = graph.prelu(graph.conv("input.1", 3, wide, gain=1.5), wide)
     for stage, count in enumerate(blocks):
         for index in range(count):
             out, stride = width * 2**stage, 2 if index == 0 else 1
             inner = graph.prelu(graph.conv(graph.norm(x, wide), wide, out), out)
-            inner = graph.conv(inner, out, out, stride=stride, gain=0.5)
+            inner = graph.conv(inner, out, out, stride=stride, gain=gain)
             x = graph.node("Add", inner, graph.conv(x, wide, out, 1, stride) if index == 0 else x)
             wide = out
     flat = graph.node("Flatten", graph.norm(x, wide), axis=1)
