@@ -5,7 +5,6 @@ Two layouts are known: open_clip's (also HPSv2's, wrapped in ``state_dict``) and
 """
 
 import math
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,14 +124,14 @@ def _read(path: Path) -> dict[str, Tensor]:
             tensors = load_file(path)
         else:
             tensors = _read_torch(path)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"model_name: {path.name} is no file of plain weights, and what else it holds is not loaded because it "
-            "could run code; download the official file again or use a .safetensors one."
-        ) from None
     except OSError as error:
         raise ValueError(f"model_name: {path.name} could not be opened ({error.strerror or error}).") from None
     except Exception as error:  # a damaged archive raises nearly anything
+        if type(error).__name__ == "UnpicklingError":  # what torch.load raises on anything but weights
+            raise ValueError(
+                f"model_name: {path.name} is no file of plain weights, and what else it holds is not loaded because "
+                "it could run code; download the official file again or use a .safetensors one."
+            ) from None
         line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"model_name: {path.name} could not be read ({line}); download it again.") from None
     if not isinstance(tensors, dict):
