@@ -1,8 +1,8 @@
-"""What the rest of the pack knows about each base model, one description a family.
+"""What adapters, training and nodes know about each base model, one description a family.
 
-Supporting another family means adding one entry to ``ARCHITECTURES``: where the
-queries, keys and values of (spatial) self-attention live (Eq. 6), what its
-blocks do to autograd, and how it is usually sampled.
+For them, supporting another family means adding one entry to ``ARCHITECTURES``: where
+the queries, keys and values of (spatial) self-attention live (Eq. 6), what its blocks
+do to autograd, and how it is usually sampled.
 """
 
 import re
@@ -33,7 +33,7 @@ class Architecture:
     """One family of diffusion models.
 
     name: short family name, written into adapter files. title: its name for people.
-    model_classes: class names of the host's base models that belong to it, subclasses included.
+    model_classes: class names of the host's base models that belong to it.
     linears: pattern of the linears that make q, k and v, one or all three at once;
     names are relative to ``diffusion_model``.
     linears_with_mlp: pattern of linears whose first 3 x in_features rows are q, k and v,
@@ -65,7 +65,6 @@ _HUNYUAN = dict(
     mutates_saved_tensors=True,
 )
 
-# The first family that fits is taken: subclasses stand before their base class.
 ARCHITECTURES = (
     Architecture(
         name="sd15",
@@ -105,7 +104,7 @@ ARCHITECTURES = (
     Architecture(
         name="wan",
         title="Wan 2.1, Wan 2.2 14B",
-        model_classes=("WAN21",),
+        model_classes=("WAN21", "WAN21_Vace"),
         linears=re.compile(r"blocks\.\d+\.self_attn\.[qkv]"),
         blocks=re.compile(r"blocks\.\d+"),
         vae_classes=("WanVAE", "TAEHV"),
@@ -153,15 +152,20 @@ def architecture_of(model: nn.Module) -> Architecture:
     Raises ValueError, naming the family and the supported ones, if there is none.
     """
     family = type(model.model_config).__name__
-    lineage = {cls.__name__ for cls in type(model).__mro__} | {family}
+    names = {type(model).__name__, family}
     for architecture in ARCHITECTURES:
-        if lineage.intersection(architecture.model_classes):
+        if names.intersection(architecture.model_classes) and not _needs_picture(model):
             return architecture
     supported = "; ".join(architecture.title for architecture in ARCHITECTURES)
     raise ValueError(
         f"model: the family {family} is not supported; "
         f"connect a text-to-video model of one of these families: {supported}."
     )
+
+
+def _needs_picture(model: nn.Module) -> bool:
+    """Image-to-video models share classes with text-to-video ones; Wan 2.2 5B (WAN22) is both."""
+    return getattr(model, "image_to_video", False) and type(model).__name__ != "WAN22"
 
 
 def find_targets(model: nn.Module) -> list[Target]:

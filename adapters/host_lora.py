@@ -4,6 +4,8 @@ The Apply node gives a late-step window to every plain LoRA the host can read,
 whatever its key format: ours, kohya, diffusers.
 """
 
+import logging
+
 import comfy.lora
 import comfy.lora_convert
 import comfy.utils
@@ -15,12 +17,15 @@ from torch import Tensor, nn
 from .architectures import architecture_of
 from .low_rank import LowRank, LowRankConv2d
 
+TEXT_ENCODERS = ("lora_te", "text_encoder")
+
 
 def residuals_for(patcher: ModelPatcher, lora: dict[str, Tensor], strength: float, name: str) -> dict[str, LowRank]:
     """Residuals by linear name, scaled by ``strength``.
 
+    Weights in it that the model has no place for are counted in the log.
     Raises ValueError (naming the LoRA) if nothing in it fits the model, or if it
-    holds something else than plain low-rank matrices of linears.
+    holds something else than plain low-rank matrices of linears and convolutions.
     """
     key_map = comfy.lora.model_lora_keys_unet(patcher.model, {})
     patches = comfy.lora.load_lora(comfy.lora_convert.convert_lora(lora), key_map, log_missing=False)
@@ -29,6 +34,10 @@ def residuals_for(patcher: ModelPatcher, lora: dict[str, Tensor], strength: floa
             f"lora_name: {name} holds no weights for a {type(patcher.model).__name__} model; "
             "choose a LoRA that was trained for this model."
         )
+    layers = {key.rsplit(".lora_", 1)[0] for key in lora if ".lora_" in key and not key.startswith(TEXT_ENCODERS)}
+    if len(layers) > len(patches):
+        logging.warning("%s: %d of its %d layers do not exist in this model and are left out.",
+                        name, len(layers) - len(patches), len(layers))
     return {
         _module_name(key, name): _residual(patcher, key, patch, strength, name)
         for key, patch in patches.items()

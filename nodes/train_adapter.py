@@ -129,6 +129,9 @@ class TrainAdapter(io.ComfyNode):
                                tooltip="A frame more similar to the references than this earns nothing more, which keeps "
                                "training from flattering the recognizer; 0.7 is a good value for photographs. 0: no cap, "
                                "as in the paper."),
+                io.Int.Input("vae_gradient_chunks", default=0, min=0, max=64, advanced=True,
+                             tooltip="For the VAEs of HunyuanVideo and CogVideoX, which decode in chunks: how many of them "
+                             "carry gradient before the scored frame. 1 or 2 save memory, and blur the gradient. 0: exact."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
                                          tooltip="Keeps meaning and motion of the videos. Without it only the identity is rewarded."),
                 io.Model.Input("high_noise_model", optional=True,
@@ -169,7 +172,7 @@ class TrainAdapter(io.ComfyNode):
         )
         progress = TrainProgress(cls.hidden.unique_id, run, preview_every)
         try:
-            run.execute(progress)
+            run.execute(progress, progress.text)
         except comfy.model_management.InterruptProcessingException:
             saved = f"; the work so far is in {run.lora_path.name}" if run.state.step else ""
             progress.text(f"Cancelled at step {run.state.step}{saved}.")

@@ -7,6 +7,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..adapters.architectures import ARCHITECTURES, Defaults, architecture_of
+from ..adapters.motion_injection import EVOLVED
+from ..adapters.motion_injection import KEY as MOTION_KEY
 
 IMAGE = 2  # latent dimensions of models whose frames are the batch
 
@@ -19,20 +21,26 @@ def clip_size(defaults: Defaults, width: int, height: int, length: int) -> tuple
 def empty_latent(model: ModelPatcher, vae, width: int, height: int, length: int) -> Tensor:
     """Zeros for one clip of ``length`` frames: [1, C, T, h, w], or [length, C, h, w] for image models.
 
-    Raises ValueError, naming the values that fit, if the VAE cannot represent the
-    size, or if VAE and model do not belong together.
+    Raises ValueError, naming the values that fit, if model and VAE cannot represent the
+    size, or if they do not belong together.
     """
     latent_format = model.get_model_object("latent_format")
     check_vae_fits(model, vae)
+    channels = latent_format.latent_channels
+    if length < 1:
+        raise ValueError(f"length: {length} is no number of frames; use 1 or more, or 0 for the model's usual length.")
     if latent_format.latent_dimensions == IMAGE:
-        _check_side("width", width, vae.downscale_ratio)
-        _check_side("height", height, vae.downscale_ratio)
-        return torch.zeros(length, latent_format.latent_channels, height // vae.downscale_ratio, width // vae.downscale_ratio)
+        _check_motion(model)
+        multiple = vae.downscale_ratio
+        _check_side("width", width, multiple)
+        _check_side("height", height, multiple)
+        return torch.zeros(length, channels, height // multiple, width // multiple)
     temporal_down, rows, columns = vae.downscale_ratio
     temporal_up = vae.upscale_ratio[0]
     step = architecture_of(model.model).length_step
-    _check_side("width", width, columns)
-    _check_side("height", height, rows)
+    patch = _patch_side(model)
+    _check_side("width", width, columns * patch)
+    _check_side("height", height, rows * patch)
 
     def fits(frames: int) -> bool:
         return temporal_up(temporal_down(frames)) == frames and (frames - 1) % step == 0
@@ -41,7 +49,20 @@ def empty_latent(model: ModelPatcher, vae, width: int, height: int, length: int)
         shorter = next(frames for frames in range(length, 0, -1) if fits(frames))
         longer = next(frames for frames in count(length) if fits(frames))
         raise ValueError(f"length: this VAE cannot represent {length} frames; use {shorter} or {longer}.")
-    return torch.zeros(1, latent_format.latent_channels, temporal_down(length), height // rows, width // columns)
+    return torch.zeros(1, channels, temporal_down(length), height // rows, width // columns)
+
+
+def _check_motion(model: ModelPatcher) -> None:
+    if not {MOTION_KEY, EVOLVED}.intersection(model.injections):
+        raise ValueError(
+            "model: Stable Diffusion 1.5 by itself makes single pictures; put Load AnimateDiff Motion Module behind it."
+        )
+
+
+def _patch_side(model: ModelPatcher) -> int:
+    """Latent pixels along the side of one token: sides that are no multiple of it are padded or fail."""
+    patch = getattr(model.model.diffusion_model, "patch_size", 1)
+    return patch if isinstance(patch, int) else patch[-1]
 
 
 def check_vae_fits(model: ModelPatcher, vae) -> None:
@@ -67,6 +88,6 @@ def check_vae_fits(model: ModelPatcher, vae) -> None:
 
 
 def _check_side(name: str, pixels: int, multiple: int) -> None:
-    if pixels % multiple:
-        lower = pixels // multiple * multiple
+    if pixels < 1 or pixels % multiple:
+        lower = max(multiple, pixels // multiple * multiple)
         raise ValueError(f"{name}: {pixels} is not a multiple of {multiple}; use {lower} or {lower + multiple}.")

@@ -35,6 +35,7 @@ class DemoWorld:
             scheduler=SCHEDULER, start_percent=0.75, gradient_steps=2, identity_weight=1.0, semantic_weight=1.0,
             preserve_weight=1.0, num_frames=2, identity_frames=2, bank_seeds=1, augmentation="robust",
             gradient_checkpointing="off", learning_rate_schedule="decay", identity_cap=0.0,
+            vae_gradient_chunks=0,
         )
 
     def encode(self, prompt: str) -> list:

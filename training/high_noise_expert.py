@@ -4,12 +4,14 @@ The late-step window lies in the second expert's steps, so the first one is neve
 trained: it makes the beginning of every trajectory, once, before training starts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..adapters.architectures import architecture_of
 from .rollout import Conditioning, Rollout, with_rollout
 
 # Noise level below which the second expert takes over; from Wan 2.2's own text-to-video configuration.
@@ -27,6 +29,17 @@ class EarlySteps:
     latents: dict[tuple[int, int], Tensor]
 
 
+def check_pair(model: ModelPatcher, high_noise_model: ModelPatcher) -> None:
+    """Raise ValueError unless the two can be the two experts of one model."""
+    own, other = architecture_of(model.model), architecture_of(high_noise_model.model)
+    if own.name != other.name:
+        raise ValueError(f"high_noise_model: it is a model of {other.title} and model is one of {own.title}; "
+                         "connect the high-noise model that belongs to model, or nothing.")
+    if model.model is high_noise_model.model:
+        raise ValueError("high_noise_model: it is the same as model; connect the low-noise model to model, "
+                         "or nothing here for a model of one part.")
+
+
 def early_steps(sigmas: Tensor) -> int:
     """How many steps of the schedule belong to the first expert."""
     return int((sigmas[:-1] > BOUNDARY).sum())
@@ -40,13 +53,18 @@ def sample_early_steps(
     sigmas: Tensor,
     latent: Tensor,
     clips: list[tuple[int, int]],
+    say: Callable[[str], None],
 ) -> EarlySteps:
-    """The first expert's part of every clip (prompt, noise seed); arguments as of ``with_rollout``."""
+    """The first expert's part of every clip (prompt, noise seed); arguments as of ``with_rollout``.
+
+    say: gets a line for the user before each clip.
+    """
     made = EarlySteps(early_steps(sigmas), {})
 
     @torch.no_grad()
     def body(rollout: Rollout) -> None:
-        for prompt, seed in clips:
+        for number, (prompt, seed) in enumerate(clips, start=1):
+            say(f"High-noise model: first steps of clip {number} of {len(clips)}")
             rollout.use_prompt(prompt)
             made.latents[prompt, seed] = rollout.run(rollout.start(seed), 0, made.steps).cpu()
 

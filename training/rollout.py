@@ -11,6 +11,7 @@ import comfy.model_management
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .checkpointing import recomputed
@@ -38,6 +39,11 @@ class Rollout:
     @property
     def steps(self) -> int:
         return len(self.sigmas) - 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which the model computes."""
+        return self.guider.inner_model.get_dtype_inference()
 
     def use_prompt(self, index: int) -> None:
         """Condition the following steps on prompt ``index``."""
@@ -105,6 +111,7 @@ def with_rollout(
     """
     with training_mode():
         model.model_options["transformer_options"]["optimized_attention_override"] = differentiable_attention
+        model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "personalvideo", _load_fully)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(revive([entry for positive in positives for entry in positive]), revive(negative))
         guider.set_cfg(cfg)
@@ -116,6 +123,11 @@ def with_rollout(
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
         finally:
             model.detach(unpatch_all=False)
+
+
+def _load_fully(executor, *args, **kwargs):
+    """The host may otherwise stream weights through buffers that it overwrites before backward reads them."""
+    return executor(*args, **kwargs | {"force_full_load": True})
 
 
 def _detach_conditions(conds: dict[str, list[dict]]) -> dict[str, list[dict]]:

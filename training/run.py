@@ -4,6 +4,8 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer,
 and keeps the newest adapter and optimizer state on disk whatever happens.
 """
 
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,11 +24,11 @@ from ..rewards.semantic import SemanticReward
 from .checkpointing import BlockCheckpointing
 from .draws import Draws
 from .frame_decoder import FrameDecoder
-from .high_noise_expert import BOUNDARY, EarlySteps, early_steps, sample_early_steps
+from .high_noise_expert import BOUNDARY, EarlySteps, check_pair, early_steps, sample_early_steps
 from .host_autograd import managed, release, require_host, resident, revive, static_clone
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
-from .state import TrainingState, resumed_state, save_state, state_path
+from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
 from .teacher_bank import TeacherBank
 from .trainer import AfterStep, Trainer
 
@@ -70,10 +72,14 @@ class TrainingRun:
                 "load it with the core Load LoRA node."
             )
         self.architecture = architecture_of(model.model)
+        if high_noise_model is not None:
+            check_pair(model, high_noise_model)
         self.model = static_clone(model, "model")
         self.high_noise_model = high_noise_model and static_clone(high_noise_model, "high_noise_model")
         self.clip = clip
-        self.decoder = FrameDecoder(vae, self.model.load_device, checkpointing=settings.gradient_checkpointing != "off")
+        self.decoder = FrameDecoder(
+            vae, self.model.load_device, settings.vae_gradient_chunks or None, settings.gradient_checkpointing != "off"
+        )
         self.semantic_reward = semantic_reward
         self.prompts = prompts
         self.negative_prompt = negative_prompt
@@ -96,6 +102,7 @@ class TrainingRun:
             self.identity = replace(identity, embeddings=revive(identity.embeddings))
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
             self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
+            self.changed = changed_settings(lora_path, settings) if resume else []
         self.injection = LateStepInjection(self.adapter.residuals(), settings.start_percent, WINDOW_END)
         self.injection.attach(self.model)
         if settings.gradient_checkpointing == "blocks":
@@ -105,8 +112,8 @@ class TrainingRun:
             self.reward_networks.append(managed(semantic_reward.networks))
         self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
 
-    def execute(self, after_step: AfterStep) -> None:
-        """Train to ``settings.steps``; ``after_step`` is told of every step once it is safe.
+    def execute(self, after_step: AfterStep, say: Callable[[str], None] = lambda line: None) -> None:
+        """Train to ``settings.steps``; ``after_step`` is told of every step once it is safe, ``say`` of what comes before.
 
         Whatever ends the run early, the adapter and the optimizer state of the last
         finished step are on disk.
@@ -118,7 +125,8 @@ class TrainingRun:
         early = None
         if self.high_noise_model is not None:
             clips = [self._held_out, *self.draws.clips(self.state.step, self.settings.steps)]
-            early = sample_early_steps(self.high_noise_model, positives, *schedule, clips)
+            with _text_that_fits():
+                early = sample_early_steps(self.high_noise_model, positives, *schedule, clips, say)
 
         def body(rollout: Rollout) -> None:
             self.decoder.prepare()
@@ -155,12 +163,14 @@ class TrainingRun:
             sum(record.similarity for record in part) / max(1, len(part)) for part in (history[:tenth], history[-tenth:])
         )
         steps = len(self.sigmas) - 1
+        changed = [f"Settings that changed when it was resumed: {'; '.join(self.changed)}."] if self.changed else []
         return "\n".join([
             f"{self.state.step} steps, the last ones in {seconds:.0f} s, on {len(self.prompts) - 1} prompts.",
             f"Similarity to the references by the rewarded recognizer: {first:.2f} in the first tenth of the run, "
             f"{last:.2f} in the last. Judge the result with another recognizer.",
             f"The adapter acts in the last {steps - self.first_late_step} of {steps} sampling steps "
             f"(from {self.settings.start_percent:g}); trigger word: {self.trigger_word}.",
+            *changed,
             f"Saved as {self.lora_path.name}.",
         ])
 
@@ -185,7 +195,8 @@ class TrainingRun:
                 self._save(trainer)
             after_step(record, preview)
 
-        held_out = trainer.teacher_clip(*self._held_out)
+        with _text_that_fits():
+            held_out = trainer.teacher_clip(*self._held_out)
         self.before = held_out.frames.float()
         try:
             trainer.train(saved_step)
@@ -230,3 +241,16 @@ class TrainingRun:
                 "which is not trained; raise it."
             )
         return index
+
+
+@contextmanager
+def _text_that_fits():
+    """Around the first model calls of a run: turns what the host says of a wrong text encoder into one sentence."""
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        if not isinstance(error, KeyError) and "shapes cannot be multiplied" not in str(error):
+            raise
+        raise ValueError(
+            f"clip: its text features do not fit this model ({error}); connect the text encoder that belongs to the model."
+        ) from error

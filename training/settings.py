@@ -18,6 +18,7 @@ class TrainingSettings:
     bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the teacher's
     frames outside the head (not in the paper). gradient_checkpointing: one of CHECKPOINTING.
     identity_cap: similarity above which a frame earns nothing more, 0 for none (not in the paper).
+    vae_gradient_chunks: how far back gradient reaches in VAEs that decode in chunks, 0 for all the way.
     """
 
     steps: int
@@ -41,6 +42,7 @@ class TrainingSettings:
     gradient_checkpointing: str
     learning_rate_schedule: str
     identity_cap: float
+    vae_gradient_chunks: int
 
 
 SCHEDULES = ("decay", "constant")

@@ -121,3 +121,13 @@ def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankA
     if state.step > settings.steps:
         raise ValueError(f"steps: {name} already has {state.step} steps; raise steps to go on.")
     return state
+
+
+def changed_settings(lora_path: Path, settings: TrainingSettings) -> list[str]:
+    """What a resumed run does otherwise than before, one "name: before -> now" each; more steps are no change."""
+    before = load_info(lora_path).settings
+    return [
+        f"{name}: {before[name]} -> {value}"
+        for name, value in asdict(settings).items()
+        if name != "steps" and name in before and before[name] != value
+    ]

@@ -19,6 +19,8 @@ from .settings import TrainingSettings
 from .state import StepRecord, TrainingState
 from .teacher_bank import TeacherBank, TeacherClip
 
+# Gradients of half-precision models are often smaller than half precision can hold.
+HALF_PRECISION_SCALE = 2.0**14
 # One step on a frame with an unusual face must not undo a hundred others.
 GRADIENT_CLIP = 1.0
 WARMUP_STEPS = 10
@@ -179,7 +181,10 @@ class Trainer:
     def _update(self, loss: Tensor) -> None:
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         self.optimizer.zero_grad()
-        loss.backward()
+        scale = HALF_PRECISION_SCALE if self.rollout.dtype == torch.float16 else 1.0
+        (loss * scale).backward()
+        for parameter in self.adapter.parameters():
+            parameter.grad.div_(scale)
         norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), GRADIENT_CLIP)
         if not (math.isfinite(loss.item()) and torch.isfinite(norm)):
             raise TrainingFailure(

@@ -1,0 +1,77 @@
+"""What cannot be trained or sampled is refused in one sentence, before anything is computed where that is possible."""
+
+import logging
+
+import pytest
+import torch
+from families import conditioning, load_family
+from family_world import FamilyWorld
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def wan(demo, folder):
+    return FamilyWorld(demo, "wan21", folder)
+
+
+def test_stable_diffusion_without_motion_is_refused(demo, folder):
+    world = FamilyWorld(demo, "sd15", folder)
+    with pytest.raises(ValueError, match="model: Stable Diffusion 1.5 by itself makes single pictures; put Load AnimateDiff"):
+        demo.pack.nodes.video_latent.empty_latent(world.model, world.vae, 64, 64, 16)
+
+
+def test_side_between_two_tokens_is_refused(demo, folder):
+    world = FamilyWorld(demo, "hunyuan_video", folder)
+    latent = demo.pack.nodes.video_latent
+    with pytest.raises(ValueError, match="height: 760 is not a multiple of 16; use 752 or 768"):
+        latent.empty_latent(world.model, world.vae, 512, 760, 61)
+    with pytest.raises(ValueError, match="width: 8 is not a multiple of 16; use 16 or 32"):
+        latent.empty_latent(world.model, world.vae, 8, 512, 61)
+
+
+@pytest.mark.parametrize("size, sentence", [((64, 64, -3), "length: -3 is no number of frames"), ((-64, 64, 5), "width: -64")])
+def test_sizes_that_are_none_are_refused(wan, size, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        wan.pack.nodes.video_latent.empty_latent(wan.model, wan.vae, *size)
+
+
+def test_model_that_needs_a_picture_is_refused(wan, tmp_path, monkeypatch):
+    monkeypatch.setattr(wan.model.model, "image_to_video", True)
+    with pytest.raises(ValueError, match="is not supported; connect a text-to-video model of one of these families"):
+        wan.run(tmp_path / "a.safetensors")
+
+
+def test_text_encoder_of_another_model_is_named(wan, tmp_path, monkeypatch):
+    monkeypatch.setattr(wan.clip, "encode_from_tokens_scheduled", lambda prompt: conditioning("sd15", 1))
+    run = wan.run(tmp_path / "a.safetensors")
+    with torch.inference_mode(), pytest.raises(ValueError, match="clip: its text features do not fit this model .*; connect"):
+        run.execute(lambda record, frames: None)
+
+
+def test_high_noise_model_of_another_family_or_the_same_network_is_refused(demo, wan, folder, tmp_path):
+    hunyuan = load_family(demo.pack, "hunyuan_video", folder)
+    with pytest.raises(ValueError, match="high_noise_model: it is a model of HunyuanVideo and model is one of Wan 2.1"):
+        wan.run(tmp_path / "a.safetensors", high_noise_model=hunyuan)
+    with pytest.raises(ValueError, match="high_noise_model: it is the same as model"):
+        wan.run(tmp_path / "a.safetensors", high_noise_model=wan.model.clone())
+
+
+def test_lora_of_which_a_part_fits_is_applied_and_the_rest_is_counted(wan, caplog):
+    lora = wan.random_lora()
+    more = lora | {key.replace("blocks.0.", "blocks.70."): value for key, value in lora.items()}
+    with caplog.at_level(logging.WARNING):
+        part = wan.sample(wan.apply(wan.model, more))
+    assert "3 of its 9 layers do not exist in this model" in caplog.text
+    assert torch.equal(part, wan.sample(wan.apply(wan.model, lora)))
+
+
+def test_settings_that_change_on_resume_are_in_the_report(demo, tmp_path):
+    path = tmp_path / "a.safetensors"
+    demo.train(path, steps=1)
+    same, other = demo.train(path, resume=True, steps=2), demo.train(path, resume=True, steps=3, cfg=3.0)
+    assert "changed" not in same.report(1.0)
+    assert "Settings that changed when it was resumed: cfg: 2.0 -> 3.0." in other.report(1.0)
