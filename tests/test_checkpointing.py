@@ -33,6 +33,23 @@ def test_other_families_do_without_it(pack, folder, family, monkeypatch):
     assert torch.equal(gradient(pack, family_case(pack, family, folder), "off"), expected)
 
 
+def weaken_by_block(*given, **options):
+    """A patch on self-attention that acts on each block differently; Wan hands it the result, HunyuanVideo q, k and v."""
+    state = options.get("extra_options") or given[0]["transformer_options"]
+    scale = 1 / (1 + state["block_index"])
+    return {"q": given[0] * scale} if options else given[0]["x"] * scale
+
+
+@pytest.mark.parametrize("family", ["wan21", "hunyuan_video"])
+def test_recomputed_block_sees_the_options_it_saw_before(pack, folder, family):
+    case = family_case(pack, family, folder)
+    unpatched = gradient(pack, case, "off")
+    case.model.set_model_attn1_patch(weaken_by_block)
+    expected = gradient(pack, case, "off")
+    assert (gradient(pack, case, "blocks") - expected).norm() < 1e-5 * expected.norm()
+    assert (unpatched - expected).norm() > 1e-2 * expected.norm()
+
+
 @pytest.mark.parametrize("family", ["animatediff", "hunyuan_video"])
 def test_block_checkpointing_leaves_no_trace(pack, folder, family):
     case = family_case(pack, family, folder)

@@ -1,0 +1,64 @@
+"""Training in a host that is made for sampling: its faster kernels do not break gradients, and it is left as it was."""
+
+import comfy.ldm.wan.model
+import comfy.model_management
+import pytest
+import torch
+from comfy.ldm.modules.attention import attention_pytorch, wrap_attn
+from families import family_case
+from gradients import gradient
+
+
+@pytest.fixture(scope="module")
+def case(pack, tmp_path_factory):
+    return family_case(pack, "wan21", tmp_path_factory.mktemp("models"))
+
+
+@wrap_attn
+def attention_without_backward(*args, **options):
+    """As the host's fast kernels are: right values, and no error when a gradient is asked for."""
+    return attention_pytorch(*args, **options).detach()
+
+
+@pytest.mark.parametrize("checkpointing", ["off", "blocks"])
+def test_attention_that_has_no_backward_is_replaced_while_training(pack, case, checkpointing, monkeypatch):
+    expected = gradient(pack, case, checkpointing)
+    monkeypatch.setattr(comfy.ldm.wan.model, "optimized_attention", attention_without_backward)
+    assert torch.equal(gradient(pack, case, checkpointing), expected)
+
+
+def test_weight_that_asks_for_gradients_collects_none_and_still_asks(pack, case):
+    expected = gradient(pack, case, "off")  # afterwards the weights are ordinary tensors, which can ask
+    weight = case.model.model.diffusion_model.blocks[0].ffn[0].weight
+    weight.requires_grad_(True)
+    try:
+        assert torch.equal(gradient(pack, case, "off"), expected)
+        assert weight.grad is None and weight.requires_grad
+    finally:
+        weight.requires_grad_(False)
+
+
+def hooks(model):
+    return [name for name, module in model.model.named_modules() if module._forward_hooks]
+
+
+def test_finished_run_that_is_kept_leaves_no_hook_on_the_model(demo, tmp_path):
+    seen = []
+    run = demo.train(tmp_path / "a.safetensors", after_step=lambda record, frames: seen.append(hooks(demo.model)))
+    assert all(seen) and not hooks(demo.model)
+    assert not run.model.is_injected
+
+
+def test_finished_run_that_is_kept_leaves_no_reward_network_loaded(demo, tmp_path):
+    run = demo.run(tmp_path / "a.safetensors")
+    networks = [run.identity.face_model.networks, run.semantic_reward.networks]
+
+    def loaded():
+        return [entry.model.model for entry in comfy.model_management.current_loaded_models if entry.model is not None]
+
+    seen = []
+    with torch.inference_mode():
+        run.execute(lambda record, frames: seen.append(loaded()))
+    for network in networks:
+        assert all(any(model is network for model in models) for models in seen)
+        assert not any(model is network for model in loaded())
