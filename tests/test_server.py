@@ -116,7 +116,7 @@ MISTAKES = {
     "one prompt only": (train_graph(train={"prompts": "a sks person"}), ["prompts: at least 2 lines are needed"]),
     "width the VAE cannot represent": (
         train_graph(train={"width": 60}),
-        ["width: 60 is not a multiple of 8; use 56 or 64"],
+        ["width: 60 is not a multiple of 16; use 48 or 64"],
     ),
     "file name outside the LoRA folders": (
         train_graph(train={"filename_prefix": "../outside"}),
