@@ -19,6 +19,7 @@ class DemoFaceModel(FaceModel):
     licence = "Apache-2.0 (made by this project from drawn people)"
     crop_size = CROP_SIZE
     minimum_face = CROP_SIZE // 2
+    same_person = 0.6  # drawn people: pictures of one have 0.67 and more, of two 0.53 and less
 
     def __init__(self, name: str, locator: nn.Module, recognizer: nn.Module):
         self.name = name

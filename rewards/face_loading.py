@@ -7,12 +7,13 @@ import torch
 from .aligned_faces import AlignedFaceModel
 from .alignment import TEMPLATE_SIZE
 from .detection import Detector
-from .face_files import FaceFiles, nested_pack, training_data
+from .face_files import OPENCV_PAIR, FaceFiles, nested_pack, training_data
 from .onnx_network import describe
 from .recognizer import Recognizer
 from .scrfd import Scrfd
 from .yunet import YUNET_FILE, YuNet
 
+SFACE_SAME_PERSON = 0.363  # OpenCV's own threshold for this network
 OUTPUTS_WITH_LANDMARKS = (9, 15)  # of an SCRFD detector: score, box and landmarks for 3 or 5 strides
 
 
@@ -30,7 +31,10 @@ def load_face_model(files: FaceFiles, dtype: torch.dtype, detector: Detector | N
     recognizer = Recognizer(recognizer_file, dtype)
     data = training_data(recognizer_file)
     network_name = f"{recognizer.architecture}, {data}" if recognizer.architecture and data else ""
-    return AlignedFaceModel(files.name, files.licence, network_name, detector, recognizer)
+    model = AlignedFaceModel(files.name, files.licence, network_name, detector, recognizer)
+    if files.name == OPENCV_PAIR:
+        model.same_person = SFACE_SAME_PERSON
+    return model
 
 
 def _load_detector(files: FaceFiles, scrfd: Path | None) -> Detector:

@@ -229,3 +229,9 @@ def test_the_hosts_memory_management_moves_all_weights(node, opencv_pair):
 
 def test_the_set_ups_models_are_those_of_the_opencv_zoo():
     assert sorted(path.name for path in Path(FACE_MODELS).glob("*.onnx")) == [YUNET.name, SFACE.name]
+
+
+def test_each_recognizer_has_its_own_threshold_for_the_same_person(node, opencv_pair, buffalo):
+    assert load(node, PAIR).args[0].same_person == 0.363
+    assert load(node, "insightface/buffalo_x").args[0].same_person == 0.3
+    assert load(node, "demo").args[0].same_person == 0.6
