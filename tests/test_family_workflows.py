@@ -5,6 +5,7 @@ What a test changes in a workflow is listed in ``CHANGES``; everything else is w
 
 import json
 from functools import partial
+from pathlib import Path
 
 import comfy.samplers
 import pytest
@@ -14,6 +15,7 @@ import workflow_files as published
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from comfy_host import ROOT
 from comfy_server import ComfyServer
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_models import diffusion_state, load_model, write_diffusion_model
 from tiny_motion import write_motion_module
@@ -65,7 +67,8 @@ def writers(tmp_path_factory):
     """published file -> what writes its tiny counterpart to a path."""
     made = {}
     for file, (name, seed) in DIFFUSION_MODELS.items():
-        made[file] = partial(write_diffusion_model, name, seed=seed, context_dim=tiny.CONTEXT_DIM)
+        write = write_scaled if file.scaled else write_diffusion_model
+        made[file] = partial(write, name, seed=seed, context_dim=tiny.CONTEXT_DIM)
     made |= {file: partial(tiny.write_text_encoder, build) for file, build in TEXT_ENCODERS.items()}
     made |= {file: partial(tiny.write_vae, name) for file, name in VAES.items()}
     made |= {file: partial(tiny.write_checkpoint, name) for file, name in CHECKPOINTS.items()}
@@ -83,6 +86,18 @@ def tiny_server(pytestconfig, tmp_path_factory, writers):
         write(base / "models" / file.directory / file.name)
     with ComfyServer(pytestconfig.host, base, more_packs=(TINY_HOST,)) as running:
         yield running
+
+
+def write_scaled(name: str, path: Path, seed: int, context_dim: int) -> None:
+    """As published with "fp8_scaled" in the name: the matrices of the blocks in 8 bits, with a scale each."""
+    write_diffusion_model(name, path, seed=seed, context_dim=context_dim)
+    with safe_open(path, "pt") as file:
+        state, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    for key in [key for key, weight in state.items() if "blocks." in key and weight.ndim == 2]:
+        scale = state[key].abs().max() / torch.finfo(torch.float8_e4m3fn).max
+        state[key] = (state[key] / scale).to(torch.float8_e4m3fn)
+        state[key.replace(".weight", ".scale_weight")] = scale
+    save_file(state | {"scaled_fp8": torch.empty(2, dtype=torch.float8_e4m3fn)}, path, metadata=metadata)
 
 
 def style_lora(family: str) -> dict[str, torch.Tensor]:

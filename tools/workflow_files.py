@@ -22,6 +22,11 @@ class File:
     url: str
 
     @property
+    def scaled(self) -> bool:
+        """Whether its weights are of 8 bits with a scale each."""
+        return "fp8_scaled" in self.name
+
+    @property
     def rename(self) -> bool:
         return bool(self.url) and not self.url.endswith("/" + self.name)
 
@@ -57,10 +62,11 @@ HUNYUAN_VAE = file("hunyuan_video_vae_bf16.safetensors", "vae", HUNYUAN + "vae/"
 HUNYUAN_15_MODEL = file("hunyuanvideo1.5_480p_t2v_fp16.safetensors", "diffusion_models", HUNYUAN_15 + "diffusion_models/")
 HUNYUAN_15_VAE = file("hunyuanvideo15_vae_fp16.safetensors", "vae", HUNYUAN_15 + "vae/")
 
-WAN_21_MODEL = file("wan2.1_t2v_1.3B_fp16.safetensors", "diffusion_models", WAN_21 + "diffusion_models/")
+WAN_21_MODEL = file("wan2.1_t2v_1.3B_bf16.safetensors", "diffusion_models", WAN_21 + "diffusion_models/")
+WAN_21_14B = file("wan2.1_t2v_14B_fp8_scaled.safetensors", "diffusion_models", WAN_21 + "diffusion_models/")
 WAN_21_VAE = file("wan_2.1_vae.safetensors", "vae", WAN_21 + "vae/")
-WAN_22_HIGH = file("wan2.2_t2v_high_noise_14B_fp16.safetensors", "diffusion_models", WAN_22 + "diffusion_models/")
-WAN_22_LOW = file("wan2.2_t2v_low_noise_14B_fp16.safetensors", "diffusion_models", WAN_22 + "diffusion_models/")
+WAN_22_HIGH = file("wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "diffusion_models", WAN_22 + "diffusion_models/")
+WAN_22_LOW = file("wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors", "diffusion_models", WAN_22 + "diffusion_models/")
 WAN_22_5B = file("wan2.2_ti2v_5B_fp16.safetensors", "diffusion_models", WAN_22 + "diffusion_models/")
 WAN_22_VAE = file("wan2.2_vae.safetensors", "vae", WAN_22 + "vae/")
 

@@ -32,8 +32,8 @@ def loader(workflow: WorkflowBuilder, kind: str, values: dict, files: list[File]
     return node
 
 
-def unet(workflow: WorkflowBuilder, file: File, title: str = "", weight_dtype: str = "default") -> Node:
-    return loader(workflow, "UNETLoader", {"unet_name": file.name, "weight_dtype": weight_dtype}, [file], title)
+def unet(workflow: WorkflowBuilder, file: File, title: str = "") -> Node:
+    return loader(workflow, "UNETLoader", {"unet_name": file.name}, [file], title)
 
 
 def text_encoder(workflow: WorkflowBuilder, kind: str, *files: File) -> Node:
@@ -94,10 +94,10 @@ def load_ltxv(workflow: WorkflowBuilder, style: bool) -> Loaded:
 
 
 def load_wan_22_14b(workflow: WorkflowBuilder, style: bool) -> Loaded:
-    """Both experts in 8 bits, each with the style."""
+    """Both experts, each with the style."""
     experts, nodes = [], []
     for file, name in ((published.WAN_22_HIGH, "high noise"), (published.WAN_22_LOW, "low noise")):
-        nodes.append(unet(workflow, file, f"{name.capitalize()} expert", "fp8_e4m3fn"))
+        nodes.append(unet(workflow, file, f"{name.capitalize()} expert"))
         if style:
             nodes.append(style_lora(workflow, nodes[-1]["MODEL"], f"Style LoRA, {name}"))
         values = {"model": nodes[-1]["MODEL"], "shift": WAN_22_SHIFT}

@@ -13,8 +13,10 @@ FACES = (
 ORDINARY_LORA = "any style LoRA made for this model, in `models/loras`, chosen in **Style LoRA**"
 
 
-def train_note(title: str, files: list[File], sampling: str, own: str) -> str:
-    """`sampling`: how its training videos are made, one sentence. `own`: what only this family needs to know."""
+def train_note(title: str, files: list[File], sampling: str, own: str, memory: str = "") -> str:
+    """`sampling`: how its training videos are made, one sentence. `own`: what only this family needs to know;
+    `memory`: what only it can do against running out of memory, in backquotes.
+    """
     return _note(
         f"## {title} 1: teach it one person",
         ["### Files", *(each.markdown() for each in files), HPS.markdown() + " (the semantic reward)", FACES],
@@ -30,9 +32,23 @@ def train_note(title: str, files: list[File], sampling: str, own: str) -> str:
             f"- {sampling} Sample with the same values later.",
             "- The LoRA is saved in `output/loras`. Cancel whenever it looks right: the newest state is saved, and choosing "
             "it under `existing_lora` goes on where it stopped.",
-            "- Out of memory: lower `gradient_steps` to 1, then `length`, then `width` and `height`.",
-            f"- For weights of 8 bits choose `fp8_e4m3fn` in the model's loader, where it has that choice.{own}",
+            _out_of_memory(files, memory) + own,
         ],
+    )
+
+
+def _out_of_memory(files: list[File], own: str) -> str:
+    """What to change, that which costs the least first."""
+    weights = [file for file in files if file.directory == "diffusion_models"]
+    eight_bits = (
+        "take weights of 8 bits (best a published file with `fp8_scaled` in its name, `weight_dtype` left at `default`; where "
+        "there is none, `weight_dtype` `fp8_e4m3fn`), then "
+    )
+    already = any(file.scaled for file in weights)
+    return (
+        f"- Out of memory{' (the weights are of 8 bits already)' if already else ''}: first "
+        f"{eight_bits if weights and not already else ''}lower `num_frames` and `gradient_steps`"
+        f"{', then ' + own if own else ''}, then lower `length`, `width` and `height`."
     )
 
 

@@ -7,6 +7,8 @@ import workflow_files as published
 from workflow_files import File
 from workflow_loaders import diffusion_family, load_animatediff, load_ltxv, load_wan_22_14b
 
+FEWER_CHUNKS = "`vae_gradient_chunks` 2 or 1"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -14,6 +16,7 @@ class Family:
     width, height [pixels], length [frames], steps, cfg, fps, sampler, scheduler: of training and sampling alike.
     training_steps, learning_rate, weight_decay: the paper's (section 7) for a UNet, and for a DiT.
     own: what only this family's user needs to know, lines of the note's last list.
+    memory: what only this family can do against running out of memory when it is trained.
     """
 
     title: str
@@ -31,6 +34,7 @@ class Family:
     learning_rate: float = 2e-5
     weight_decay: float = 1e-4
     own: str = ""
+    memory: str = ""
 
     @property
     def lora(self) -> str:
@@ -58,6 +62,7 @@ FAMILIES = (
         512, 768, 61, 30, 1.0, 24.0,
         [published.HUNYUAN_MODEL, published.CLIP_L, published.LLAVA, published.HUNYUAN_VAE],
         own="\n- Guidance is an input of this model (6 by default), so cfg stays 1 and every step is one evaluation.",
+        memory=FEWER_CHUNKS,
     ),
     Family(
         "HunyuanVideo 1.5",
@@ -73,13 +78,14 @@ FAMILIES = (
         diffusion_family(published.WAN_21_MODEL, "wan", (published.UMT5,), published.WAN_21_VAE),
         832, 480, 33, 30, 6.0, 16.0,
         [published.WAN_21_MODEL, published.UMT5, published.WAN_21_VAE],
-        own="\n- The 14B model of Wan 2.1 takes the same nodes; a LoRA fits only the size it was trained on.",
+        own=f"\n- The 14B model takes the same nodes ([{published.WAN_21_14B.name}]({published.WAN_21_14B.url})); a LoRA fits "
+        "only the size it was trained on.",
     ),
     Family(
         "Wan 2.2 14B", load_wan_22_14b, 832, 480, 33, 20, 3.5, 16.0,
         [published.WAN_22_HIGH, published.WAN_22_LOW, published.UMT5, published.WAN_21_VAE],
         own="\n- Two experts share the steps. The high-noise one makes the first 9 of 20 and is never trained; the identity "
-        "belongs to the low-noise one.",
+        "belongs to the low-noise one.\n- Both files are scaled to 8 bits by their publisher: leave `weight_dtype` at `default`.",
     ),
     Family(
         "Wan 2.2 5B",
@@ -103,5 +109,6 @@ FAMILIES = (
         own="\n- ComfyUI reads the model under its own key names (`blocks.0.attn_out...`); nobody is known to publish "
         "CogVideoX-5b's text-to-video weights so, and the diffusers file has to be renamed first.\n"
         "- **ModelSamplingDiscrete** stays in: ComfyUI's own default for this model does not fit its samplers.",
+        memory=FEWER_CHUNKS,
     ),
 )  # fmt: skip
