@@ -55,14 +55,15 @@ def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str
     plain = isinstance(patch, LoRAAdapter) and all(part is None for part in patch.weights[3:])
     kinds = {2: LowRank, 4: LowRankConv2d}
     module = patcher.get_model_object(key.removesuffix(".weight"))
-    layer = 2 if isinstance(module, nn.Linear) else 4 if isinstance(module, nn.Conv2d) and module.groups == 1 else 0
+    linear = hasattr(module, "in_features")  # the host's linears of 8 bits are no nn.Linear
+    layer = 2 if linear else 4 if isinstance(module, nn.Conv2d) and module.groups == 1 else 0
     if not plain or layer not in kinds:
         raise ValueError(f"lora_name: {name} is not a plain LoRA of linear and convolution layers (at {key}); "
                          "load it with the core Load LoRA node instead.")
     up, down, alpha = patch.weights[:3]
     shape = tuple(module.weight.shape)
     stored = (up.shape[0], *down.shape[1:])
-    if shape[:2] != stored[:2] or down[0, 0].numel() != module.weight[0, 0].numel():
+    if shape[:2] != stored[:2] or down[0, 0].numel() != module.weight.shape[2:].numel():
         raise ValueError(
             f"lora_name: {name} was made for another model: {key} is {shape} here "
             f"and {stored} in the file; choose a LoRA trained for this model."

@@ -45,7 +45,7 @@ def test_prediction_equals_diffusers(load, mid_block, table):
     spatial = {names[name]: weight for name, weight in state.items() if name not in motion}
     with torch.inference_mode():
         model.model.diffusion_model.load_state_dict(spatial)
-    model = load(model, "adapter.safetensors", lambda path, unet: safetensors.torch.save_file(motion, path))
+    model = load(model, "motion adapter.safetensors", lambda path, unet: safetensors.torch.save_file(motion, path))
 
     abar = DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012).alphas_cumprod
     frames, cfg = 7, 3.0

@@ -130,6 +130,17 @@ def revive_model(model: nn.Module) -> None:
                 setattr(holder, name, _revive_tensor(value))
 
 
+@torch.inference_mode()
+def restore_quantised(model: nn.Module) -> None:
+    """Weights of 8 bits as the host's loaders make them: under inference mode it can only move those."""
+    for module in model.modules():
+        for name, weight in module._parameters.items():
+            if weight is not None and type(weight.data) is not Tensor and not weight.is_inference():
+                restored = nn.Parameter(weight.clone(), requires_grad=False)
+                restored.__dict__.update(weight.__dict__)
+                module._parameters[name] = restored
+
+
 @torch.inference_mode(False)
 def _revive_tensor(tensor: Tensor) -> Tensor:
     if not tensor.is_inference():

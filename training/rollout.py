@@ -15,7 +15,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .checkpointing import recomputed
-from .host_autograd import differentiable_attention, frozen, revive, revive_model, training_mode
+from .host_autograd import differentiable_attention, frozen, restore_quantised, revive, revive_model, training_mode
 
 Conditioning = list
 
@@ -123,6 +123,8 @@ def with_rollout(
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
         finally:
             model.detach(unpatch_all=False)
+            for patcher in (model, *model.get_nested_additional_models()):
+                restore_quantised(patcher.model)
 
 
 def _load_fully(executor, *args, **kwargs):
