@@ -11,8 +11,9 @@ from tiny_motion import write_motion_module
 
 CFG = 3.0
 ANIMATEDIFF = "animatediff"
-_SD15 = replace(tiny_models.FAMILIES["sd15"], latent_shape=(3, 4, 4, 4))
-FAMILIES = tiny_models.FAMILIES | {"sd15": _SD15, ANIMATEDIFF: _SD15}
+_SMALL = {name: replace(family, latent_shape=(*family.latent_shape[:-2], 4, 4)) for name, family in tiny_models.FAMILIES.items()}
+_SMALL["sd15"] = replace(_SMALL["sd15"], latent_shape=(2, 4, 4, 4))
+FAMILIES = _SMALL | {ANIMATEDIFF: _SMALL["sd15"]}
 """sd15 is the image model by itself, animatediff the same with motion modules."""
 
 

@@ -3,6 +3,7 @@
 import copy
 import zlib
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -47,6 +48,16 @@ class FamilyWorld(DemoWorld):
         self.face_model = copy.copy(demo.face_model)
         self.face_model.find = self._still_faces
         self.identity = replace(demo.identity, face_model=self.face_model)
+
+    @cached_property
+    def base_clip(self) -> torch.Tensor:
+        """Latents that the model makes by itself."""
+        return self.sample(self.model)
+
+    @cached_property
+    def late_clip(self) -> torch.Tensor:
+        """The same with ``random_lora`` in its window."""
+        return self.sample(self.apply(self.model, self.random_lora()))
 
     def _still_faces(self, frames):
         height, width = frames.shape[-2:]
