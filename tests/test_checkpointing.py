@@ -28,7 +28,7 @@ def test_other_families_do_without_it(pack, folder, family, monkeypatch):
     expected = gradient(pack, family_case(pack, family, folder), "off")
     monkeypatch.setattr(
         pack.training.checkpointing, "mutations_allowed",
-        lambda architecture: torch.autograd.graph.allow_mutation_on_saved_tensors(),
+        lambda architecture: pack.training.saved_tensors.saved_tensors_survive(),
     )
     assert torch.equal(gradient(pack, family_case(pack, family, folder), "off"), expected)
 
@@ -73,3 +73,33 @@ def test_activations_are_not_kept(pack):
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
         recomputed(lambda x: (x * weight).sin().exp(), torch.ones(1000))
     assert sum(kept) == 1000
+
+
+def test_change_through_another_view_does_not_reach_what_was_saved(pack):
+    weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    with pack.training.saved_tensors.saved_tensors_survive():
+        whole = weight.clone()
+        loss = whole[:, 4:].sin().sum()
+        whole.mul_(3)
+        loss.backward()
+    assert torch.allclose(weight.grad[:, 4:], weight.detach()[:, 4:].cos())
+
+
+def test_address_that_is_given_away_again_is_no_saved_tensor(pack):
+    for trial in range(50):
+        generator = torch.Generator().manual_seed(trial)
+        first = torch.randn(1000, generator=generator, requires_grad=True)
+        rest = torch.randn(40, 1000, generator=generator, requires_grad=True)
+        with pack.training.saved_tensors.saved_tensors_survive():
+            hidden = first.clone()
+            loss = hidden.sin().sum()
+            hidden.mul_(2)
+            loss = loss + hidden.sum()
+            del hidden
+            copies = []
+            for row in rest.unbind():
+                copies.append(row.clone())
+                loss = loss + copies[-1].sin().sum()
+            loss.backward()
+        assert torch.allclose(first.grad, first.detach().cos() + 2, atol=1e-5)
+        assert torch.allclose(rest.grad, rest.detach().cos(), atol=1e-5)

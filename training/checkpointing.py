@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..adapters.architectures import Architecture
 from ..adapters.late_step import at_sigma, current_sigma
+from .saved_tensors import saved_tensors_survive
 
 CHECKPOINTING = ("off", "steps", "blocks")
 
@@ -39,7 +40,7 @@ def recomputed(function: Callable, *tensors: Tensor):
 def mutations_allowed(architecture: Architecture):
     """Context for forward and backward together, in which saved tensors survive in-place changes."""
     if architecture.mutates_saved_tensors:
-        return torch.autograd.graph.allow_mutation_on_saved_tensors()
+        return saved_tensors_survive()
     return nullcontext()
 
 
