@@ -141,5 +141,5 @@ def test_files_that_are_no_scorer_give_one_sentence(node, models, capsys, name, 
         node.execute(name)
     sentence = str(refusal.value)
     assert re.search(words, sentence)
-    assert sentence.startswith(f"model_name: ") and name in sentence and sentence.endswith(".")
+    assert sentence.startswith("model_name: ") and name in sentence and sentence.endswith(".")
     assert "\n" not in sentence and "run code" not in capsys.readouterr().out
