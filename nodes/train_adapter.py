@@ -168,6 +168,7 @@ class TrainAdapter(io.ComfyNode):
             lora_path=_lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,
             save_every=save_every,
+            teacher_clips={},
             high_noise_model=high_noise_model,
         )
         progress = TrainProgress(cls.hidden.unique_id, run, preview_every)

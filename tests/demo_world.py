@@ -60,7 +60,7 @@ class DemoWorld:
                 model=model or self.model, clip=self.clip, vae=self.vae, identity=self.identity,
                 semantic_reward=self.semantic_reward, prompts=PROMPTS, negative_prompt="", latent=self.latent,
                 settings=replace(self.settings, **changes), trigger_word="sks", lora_path=path, resume=resume,
-                save_every=save_every, remember_teacher=remember_teacher, high_noise_model=high_noise_model,
+                save_every=save_every, teacher_clips={} if remember_teacher else None, high_noise_model=high_noise_model,
             )
 
     def train(self, path: Path, after_step=lambda record, frames: None, **options):

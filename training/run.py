@@ -4,7 +4,7 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer,
 and keeps the newest adapter and optimizer state on disk whatever happens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from .host_autograd import managed, release, require_host, resident, revive, sta
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
-from .teacher_bank import TeacherBank
+from .teacher_bank import TeacherBank, TeacherClip
 from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
@@ -42,7 +42,9 @@ class TrainingRun:
     prompts: the last one is never trained on; ``before`` and ``after`` show it
     ([F, 3, H, W] in 0..1). latent: zeros in the video's latent shape, batch 1.
     resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the
-    expert that makes the first steps, of a model that has two.
+    expert that makes the first steps, of a model that has two. teacher_clips: remembers the original model's
+    clips by (prompt, noise seed), for runs that share model, prompts and sampling; None samples them anew
+    each time they are needed.
     Raises ValueError where input and settings cannot work together.
     """
 
@@ -63,7 +65,7 @@ class TrainingRun:
         resume: bool,
         save_every: int,
         high_noise_model=None,
-        remember_teacher: bool = True,
+        teacher_clips: MutableMapping[tuple[int, int], TeacherClip] | None = None,
     ):
         require_host()
         if CORE_BYPASS in model.injections:
@@ -88,7 +90,7 @@ class TrainingRun:
         self.trigger_word = trigger_word
         self.lora_path = lora_path
         self.save_every = save_every
-        self.remember_teacher = remember_teacher
+        self.teacher_clips = teacher_clips
         self.before: Tensor | None = None
         self.after: Tensor | None = None
 
@@ -184,7 +186,7 @@ class TrainingRun:
     ) -> None:
         bank = TeacherBank(
             rollout, self.decoder, self.identity.face_model, self.semantic_reward, text_features,
-            self.first_late_step, early, self.remember_teacher,
+            self.first_late_step, early, self.teacher_clips,
         )
         trainer = Trainer(
             bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture

@@ -5,6 +5,7 @@ window and the whole video of the original model G_S are constants of
 (prompt, initial noise). Remembering them changes speed, never results.
 """
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 import torch
@@ -41,8 +42,8 @@ class TeacherBank:
     """Teacher clips by (prompt, noise seed).
 
     text_features: of every prompt, for the semantic reward. early_steps: of another expert,
-    if the model has two. remember: False samples every clip again when it is needed,
-    which gives the same losses, slowly.
+    if the model has two. clips: where they are remembered; with None every clip is sampled again
+    when it is needed, which gives the same losses, slowly.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class TeacherBank:
         text_features: Tensor | None,
         first_late_step: int,
         early_steps: EarlySteps | None = None,
-        remember: bool = True,
+        clips: MutableMapping[tuple[int, int], TeacherClip] | None = None,
     ):
         self.rollout = rollout
         self.decoder = decoder
@@ -63,18 +64,15 @@ class TeacherBank:
         self.text_features = text_features
         self.first_late_step = first_late_step
         self.early_steps = early_steps
-        self.remember = remember
-        self._clips: dict[tuple[int, int], TeacherClip] = {}
+        self.clips = clips
 
     def clip(self, prompt: int, seed: int) -> TeacherClip:
         """Recall the teacher's clip, or sample it. The adapter must be disabled by the caller."""
-        key = (prompt, seed)
-        if key not in self._clips:
-            clip = self._sample(prompt, seed)
-            if not self.remember:
-                return clip
-            self._clips[key] = clip
-        return self._clips[key]
+        if self.clips is None:
+            return self._sample(prompt, seed)
+        if (prompt, seed) not in self.clips:
+            self.clips[prompt, seed] = self._sample(prompt, seed)
+        return self.clips[prompt, seed]
 
     @torch.no_grad()
     def _sample(self, prompt: int, seed: int) -> TeacherClip:
