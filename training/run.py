@@ -14,7 +14,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ..adapters.architectures import architecture_of, find_targets
+from ..adapters.architectures import Target, architecture_of, find_targets
 from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
 from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
@@ -44,7 +44,7 @@ class TrainingRun:
     resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the
     expert that makes the first steps, of a model that has two. teacher_clips: remembers the original model's
     clips by (prompt, noise seed), for runs that share model, prompts and sampling; None samples them anew
-    each time they are needed.
+    each time they are needed. targets: the linears that get an adapter, None for the family's own.
     Raises ValueError where input and settings cannot work together.
     """
 
@@ -66,6 +66,7 @@ class TrainingRun:
         save_every: int,
         high_noise_model=None,
         teacher_clips: MutableMapping[tuple[int, int], TeacherClip] | None = None,
+        targets: list[Target] | None = None,
     ):
         require_host()
         if CORE_BYPASS in model.injections:
@@ -99,7 +100,7 @@ class TrainingRun:
         self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
         self.first_late_step = self._first_late_step()
         self.draws = Draws(settings.seed, len(prompts) - 1, settings.bank_seeds)
-        self.targets = find_targets(self.model.model)
+        self.targets = targets or find_targets(self.model.model)
         with torch.inference_mode(False):
             self.identity = replace(identity, embeddings=revive(identity.embeddings))
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
