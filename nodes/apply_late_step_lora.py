@@ -27,7 +27,7 @@ class ApplyLateStepLora(io.ComfyNode):
             category=CATEGORY,
             description="Lets a LoRA act only in a window of the sampling steps. The early steps, which decide layout "
             "and motion, stay those of the base model. Works with any sampler and next to any style LoRA, in any order.",
-            search_aliases=["identity lora", "scheduled lora", "lora steps", "PersonalVideo"],
+            search_aliases=["identity lora", "face lora", "scheduled lora", "lora steps", "PersonalVideo"],
             inputs=[
                 io.Model.Input("model", tooltip="The video model; style LoRAs may be on it already or follow later."),
                 io.Combo.Input(
@@ -38,23 +38,25 @@ class ApplyLateStepLora(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "strength_model", default=1.0, min=-10.0, max=10.0, step=0.01,
-                    tooltip="How strongly the LoRA acts inside its window. 1 is as trained; 0 leaves the model untouched.",
+                    tooltip="How strongly the LoRA acts inside its window, -10 to 10. 1 is as trained, higher is stronger "
+                    "than that; 0 leaves the model untouched.",
                 ),
                 io.Float.Input(
                     "start_percent", default=FROM_FILE, min=FROM_FILE, max=1.0, step=0.001,
-                    tooltip="Where the window opens: 0 is the first, noisiest step, 0.75 the last quarter. "
-                    "-1 takes the value stored in the LoRA (0.75 if it has none).",
+                    tooltip="Where the window opens: 0 is the first, noisiest step, 0.75 the last quarter. Lower: more "
+                    "alike, and layout and motion change too. -1 takes the value stored in the LoRA, 0.75 if it has none.",
                 ),
                 io.Float.Input(
                     "end_percent", default=FROM_FILE, min=FROM_FILE, max=1.0, step=0.001, advanced=True,
-                    tooltip="Where the window closes; 1 is the end of sampling. -1 takes the value stored in the LoRA.",
+                    tooltip="Where the window closes, 0 to 1; 1 is the end of sampling. -1 takes the value stored in the "
+                    "LoRA, 1 if it has none.",
                 ),
                 LoraModelType.Input(
                     "lora", optional=True,
                     tooltip="A LoRA straight from Train PersonalVideo Adapter; used instead of lora_name.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model")],
+            outputs=[io.Model.Output(display_name="model", tooltip="For any sampler; outside the window as before.")],
         )
 
     @classmethod

@@ -16,15 +16,15 @@ class LoadDemo(io.ComfyNode):
             category=CATEGORY,
             description="A tiny text-to-video model of drawn people (8 frames of 64 x 64) with its text encoder, VAE, "
             "recognizers and scorer. It runs on a CPU; use it to see the whole method at work in minutes.",
-            search_aliases=["PersonalVideo demo", "tiny model"],
+            search_aliases=["PersonalVideo demo", "tiny model", "toy model", "example"],
             inputs=[],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Clip.Output(display_name="clip"),
-                io.Vae.Output(display_name="vae"),
+                io.Model.Output(display_name="model", tooltip="A tiny Wan model; 16 steps and cfg 1 suit it."),
+                io.Clip.Output(display_name="clip", tooltip="Its text encoder; knows the few words of the demo prompts."),
+                io.Vae.Output(display_name="vae", tooltip="Its video VAE."),
                 FaceModelType.Output(display_name="face_model", tooltip="The recognizer that training rewards."),
                 FaceModelType.Output(display_name="judge", tooltip="Another recognizer, for evaluation only."),
-                SemanticRewardType.Output(display_name="semantic_reward"),
+                SemanticRewardType.Output(display_name="semantic_reward", tooltip="Its image-text scorer."),
             ],
         )
 

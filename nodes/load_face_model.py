@@ -26,7 +26,7 @@ class LoadFaceModel(io.ComfyNode):
             display_name="Load Face Model",
             category=CATEGORY,
             description="Finds faces and measures who they are. Load Identity Images and training use it.",
-            search_aliases=["face recognizer", "face detector", "insightface", "antelopev2", "SFace"],
+            search_aliases=["face recognizer", "face detector", "insightface", "antelopev2", "SFace", "PersonalVideo"],
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -34,11 +34,11 @@ class LoadFaceModel(io.ComfyNode):
                     tooltip="opencv: face_detection_yunet_2023mar.onnx and face_recognition_sface_2021dec.onnx of the "
                     "OpenCV zoo in models/face; commercial use allowed. insightface: packs in "
                     "models/insightface/models/<pack>, single recognizers (.onnx) in models/insightface; most are for "
-                    "research only. demo: the bundled recognizer of the drawn demo people; it knows nothing of photographs.",
+                    "research only. demo: the bundled recognizer of the drawn demo people; it knows no photographs.",
                 ),
                 io.Combo.Input(
                     "precision", options=list(PRECISIONS), default="fp32", advanced=True,
-                    tooltip="Of the recognizer. bf16 halves its memory.",
+                    tooltip="Number format of the recognizer. bf16 halves its memory; similarities change a little.",
                 ),
                 io.Custom("FACE_DETECTION_MODEL").Input(
                     "detector", optional=True,
@@ -51,7 +51,7 @@ class LoadFaceModel(io.ComfyNode):
                 ),
             ],
             outputs=[
-                FaceModelType.Output(display_name="face_model"),
+                FaceModelType.Output(display_name="face_model", tooltip="For Load Identity Images; another one for judging."),
                 io.String.Output(display_name="licence", tooltip="What the weights may be used for."),
             ],
         )

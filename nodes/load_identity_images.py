@@ -27,7 +27,7 @@ class LoadIdentityImages(io.ComfyNode):
             category=CATEGORY,
             description=f"Reads 1 to {MAX_PHOTOS} photos of one person, finds the face in each and measures who it is. "
             "Photos that are damaged, blurred, doubled or of somebody else are left out. Use it only for people who agreed.",
-            search_aliases=["reference images", "face images", "identity"],
+            search_aliases=["reference images", "face images", "photos", "identity", "PersonalVideo"],
             inputs=[
                 FaceModelType.Input("face_model", tooltip="The recognizer that training will reward."),
                 io.Combo.Input(
@@ -39,7 +39,7 @@ class LoadIdentityImages(io.ComfyNode):
                 io.Image.Input("images", optional=True, tooltip="Photos from other nodes, added to those of the folder."),
             ],
             outputs=[
-                IdentityType.Output(display_name="identity"),
+                IdentityType.Output(display_name="identity", tooltip="The person, for training and for judging."),
                 io.Image.Output(display_name="faces", tooltip="The face that was found in each photo that is used."),
                 io.String.Output(display_name="report", tooltip="A line a photo: used or not, and why."),
             ],

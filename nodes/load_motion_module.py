@@ -42,7 +42,7 @@ class LoadMotionModule(io.ComfyNode):
                     "v3_sd15_mm.ckpt (up to 32), AnimateLCM, or the weights of a diffusers MotionAdapter.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model")],
+            outputs=[io.Model.Output(display_name="model", tooltip="Samples a batch of latents as one video.")],
         )
 
     @classmethod

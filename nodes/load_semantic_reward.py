@@ -26,23 +26,24 @@ class LoadSemanticReward(io.ComfyNode):
             category=CATEGORY,
             description="Scores how well a frame fits its prompt. Training uses it to keep the videos' meaning "
             "and motion as the original model makes them.",
-            search_aliases=["HPSv2", "PickScore", "CLIP score", "SCR"],
+            search_aliases=["HPSv2", "PickScore", "CLIP score", "human preference", "SCR", "PersonalVideo"],
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=_files(),
-                    tooltip="HPS_v2.1_compressed.pt or HPS_v2_compressed.pt (the paper's), PickScore or a CLIP model "
-                    "with both towers, in models/reward or models/clip_vision. Keep \"HPS\" in the name of an HPS "
-                    "file, and \"laion\" in that of a ViT-B or ViT-L from LAION: both are used differently. "
-                    "demo: the bundled scorer of the demo world.",
+                    tooltip="HPS_v2.1_compressed.pt or HPS_v2_compressed.pt (the paper's), PickScore or a CLIP model with "
+                    "both towers, in models/reward or models/clip_vision. Keep \"HPS\" in the name of an HPS file, and "
+                    "\"laion\" or \"datacomp\" in that of a ViT-B or ViT-L trained on LAION or DataComp: they are used "
+                    "differently. demo: the bundled scorer of the demo world.",
                 ),
                 io.Float.Input(
                     "logit_scale", default=0.0, min=0.0, max=1000.0, step=0.1, advanced=True,
-                    tooltip="Factor on the scores before the softmax of the semantic loss. 0: the one that the model "
-                    "was trained with (about 100 for HPSv2 and CLIP). With 1 the loss does next to nothing.",
+                    tooltip="Factor on the scores before the softmax of the semantic loss, 0 to 1000; higher weighs small "
+                    "differences between frames more. 0: the one that the model was trained with (about 100 for HPSv2 and "
+                    "CLIP). With 1 the loss does next to nothing.",
                 ),
             ],
-            outputs=[SemanticRewardType.Output(display_name="semantic_reward")],
+            outputs=[SemanticRewardType.Output(display_name="semantic_reward", tooltip="For Train PersonalVideo Adapter.")],
         )
 
     @classmethod

@@ -15,7 +15,7 @@ class SimulatedPrompts(io.ComfyNode):
             category=CATEGORY,
             description="Prompts with varied motion, looks and places, which training draws from at random. "
             "They need not describe your photos: the variety keeps the identity from sticking to one scene.",
-            search_aliases=["prompt augmentation", "training prompts", "trigger word"],
+            search_aliases=["prompt augmentation", "training prompts", "trigger word", "PersonalVideo"],
             inputs=[
                 io.Combo.Input(
                     "subject",

@@ -32,120 +32,137 @@ class TrainAdapter(io.ComfyNode):
             category=CATEGORY,
             description="Teaches a video model one person by rewarding the videos it samples itself: no training "
             "videos, no captions of your photos. The result is a LoRA for the late sampling steps.",
-            search_aliases=["train lora", "identity training", "reward tuning", "PersonalVideo"],
+            search_aliases=["train lora", "identity training", "face training", "reward tuning", "PersonalVideo"],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Model.Input("model", tooltip="The text-to-video model; style LoRAs may be on it already."),
-                io.Clip.Input("clip", tooltip="Its text encoder."),
-                io.Vae.Input("vae", tooltip="Its video VAE."),
-                IdentityType.Input("identity", tooltip="From Load Identity Images."),
+                io.Model.Input("model", tooltip="The text-to-video model to teach; style LoRAs may be on it already."),
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model: a video VAE, for AnimateDiff an image VAE."),
+                IdentityType.Input("identity", tooltip="The person, from Load Identity Images."),
                 io.String.Input(
                     "prompts", multiline=True, default="",
-                    tooltip="One prompt a line, each with the trigger word, as Simulated Prompts makes them. "
-                    "The last one is kept out of training and shows the before/after preview.",
+                    tooltip="One prompt a line, 2 or more (50 in the paper), each with the trigger word: connect Simulated "
+                    "Prompts. The last one is kept out of training and shows the result before and after.",
                 ),
-                io.String.Input("negative_prompt", multiline=True, default="", tooltip="What to avoid; unused at cfg 1."),
+                io.String.Input("negative_prompt", multiline=True, default="",
+                                tooltip="What to avoid; use what you sample with later. Unused at cfg 1."),
                 io.Int.Input("width", default=0, min=0, max=4096, step=8, tooltip="Pixels of the training videos; 0 is the "
-                             "model's usual width. Time and memory grow with it; faces under about 64 pixels teach little."),
+                             "model's usual width. Time and memory grow with it; faces under about 64 pixels teach little. "
+                             "A value that does not fit the model says which ones do."),
                 io.Int.Input("height", default=0, min=0, max=4096, step=8,
-                             tooltip="Pixels of the training videos; 0 is the model's usual height."),
+                             tooltip="Pixels of the training videos; 0 is the model's usual height. Time and memory grow "
+                             "with it."),
                 io.Int.Input("length", default=0, min=0, max=513,
-                             tooltip="Frames of the training videos; 0 is the model's usual length. Shorter is faster."),
+                             tooltip="Frames of the training videos, up to 513; 0 is the model's usual length. Time and "
+                             "memory grow with it. A value that does not fit the VAE says which ones do."),
                 io.Int.Input(
                     "steps", default=0, min=0, max=100000,
-                    tooltip="Training steps in all, one video each; 0 is the paper's number: 800 for AnimateDiff, "
-                    "4000 for HunyuanVideo and other transformers.",
+                    tooltip="Training steps in all, one video each. More: a closer likeness, and longer in proportion. 0 "
+                    "is the paper's number: 800 for AnimateDiff, 4000 for HunyuanVideo and other transformers.",
                 ),
                 io.Int.Input(
                     "sampling_steps", default=0, min=0, max=200,
-                    tooltip="Sampling steps of a training video; use what you sample with later. 0 is the model's usual "
-                    "number. The paper: 50.",
+                    tooltip="Sampling steps of a training video, up to 200; use what you sample with later. More is "
+                    "slower. 0 is the model's usual number. The paper: 50.",
                 ),
                 io.Float.Input(
                     "cfg", default=0.0, min=0.0, max=30.0, step=0.1,
-                    tooltip="Guidance scale; use what you sample with later. 1 halves the time. 0 is the model's usual value, "
-                    "which is 1 for models with embedded guidance (HunyuanVideo).",
+                    tooltip="Guidance scale, up to 30; use what you sample with later. 1 halves the time. 0 is the model's "
+                    "usual value, which is 1 for models with embedded guidance (HunyuanVideo).",
                 ),
-                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple",
-                               tooltip="Noise schedule of the training videos."),
+                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple", advanced=True,
+                               tooltip="Noise schedule of the training videos; use what you sample with later."),
                 io.Float.Input(
                     "start_percent", default=0.75, min=0.0, max=0.999, step=0.001,
-                    tooltip="The adapter acts from here to the end of sampling. 0.75 (the paper) keeps layout and motion; "
-                    "lower changes more of the person and more of the video.",
+                    tooltip="Share of sampling, 0 to 0.999, after which the adapter acts. 0.75 (the paper) keeps layout "
+                    "and motion; lower changes more of the person and more of the video, and is slower.",
                 ),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF,
                              control_after_generate=io.ControlAfterGenerate.fixed,
-                             tooltip="Fixes every random choice of the run."),
+                             tooltip="Fixes every random choice of the run. Another value trains anew."),
                 io.String.Input("filename_prefix", default="loras/personalvideo",
-                                tooltip="Where the LoRA is saved, below ComfyUI's output folder."),
+                                tooltip="Where the LoRA is saved, below ComfyUI's output folder: loras/ and the beginning "
+                                "of its name. A number is added."),
                 io.Int.Input("gradient_steps", default=4, min=1, max=50, advanced=True,
-                             tooltip="K: gradient flows through the last K sampling steps. More is slower and needs more memory."),
+                             tooltip="K, 1 to 50: gradient flows through the last K sampling steps, those of the window at "
+                             "most. More teaches earlier steps too, is slower and needs more memory."),
                 io.Int.Input("rank", default=16, min=1, max=256, advanced=True,
-                             tooltip="Rank of the LoRA. The paper does not name one."),
+                             tooltip="Rank of the LoRA, 1 to 256. Higher can learn more details, and makes the file larger "
+                             "in proportion. The paper does not name one."),
                 io.Float.Input("alpha", default=16.0, min=0.01, max=1024.0, step=0.01, advanced=True,
-                               tooltip="Scale of the LoRA is alpha / rank."),
+                               tooltip="The LoRA's scale is alpha / rank: 1 where both are equal. Higher acts like a "
+                               "higher learning rate."),
                 io.Float.Input("learning_rate", default=0.0, min=0.0, max=1.0, step=1e-7, advanced=True,
-                               tooltip="Of AdamW; 0 is the paper's: 1e-4 for AnimateDiff, 2e-5 for HunyuanVideo and other "
-                               "transformers."),
+                               tooltip="Of AdamW. Higher learns faster, and less steadily. 0 is the paper's: 1e-4 for "
+                               "AnimateDiff, 2e-5 for HunyuanVideo and other transformers."),
                 io.Float.Input("weight_decay", default=1e-2, min=0.0, max=1.0, step=1e-5, advanced=True,
-                               tooltip="Of AdamW. The paper: 1e-2 for AnimateDiff, 1e-4 for HunyuanVideo."),
+                               tooltip="Of AdamW, 0 to 1. Higher holds the LoRA's weights smaller. The paper: 1e-2 for "
+                               "AnimateDiff, 1e-4 for HunyuanVideo."),
                 io.Float.Input("identity_weight", default=1.0, min=0.0, max=100.0, step=0.01, advanced=True,
-                               tooltip="Weight of the identity loss (1 - similarity). The paper: 1."),
+                               tooltip="Weight of the identity loss (1 - similarity), 0 to 100. Higher: the likeness "
+                               "counts more against meaning and background. The paper: 1."),
                 io.Float.Input("semantic_weight", default=1.0, min=0.0, max=100.0, step=0.01, advanced=True,
-                               tooltip="Weight of the semantic consistency loss. The paper: 1."),
+                               tooltip="Weight of the semantic consistency loss, 0 to 100. Higher holds the videos closer "
+                               "to the original model's; no effect without semantic_reward. The paper: 1."),
                 io.Float.Input("preserve_weight", default=0.0, min=0.0, max=100.0, step=0.01, advanced=True,
-                               tooltip="Weight of keeping everything outside the head as the base model paints it. "
-                               "Not in the paper; 1 to 2 keeps clothes and background still."),
+                               tooltip="Weight of keeping everything outside the head as the base model paints it, 0 to "
+                               "100. Not in the paper; 1 to 2 keeps clothes and background still."),
                 io.Int.Input("num_frames", default=4, min=2, max=64, advanced=True,
-                             tooltip="M: frames a step that the semantic loss compares."),
+                             tooltip="M, 2 to 64: frames a step that the semantic loss compares. More makes it steadier, "
+                             "and decoding them needs more time and memory."),
                 io.Int.Input("bank_seeds", default=1, min=1, max=1000, advanced=True,
-                             tooltip="Initial noises a prompt. More gives more variety, and takes more time and memory "
-                             "for the original model's videos, which are kept."),
+                             tooltip="Initial noises a prompt, 1 to 1000. More gives more variety, and takes more time and "
+                             "memory for the original model's videos, which are kept."),
                 io.Int.Input("save_every", default=50, min=1, max=100000, advanced=True,
                              tooltip="Training steps between saves; cancelling always saves."),
                 io.Int.Input("preview_every", default=10, min=1, max=100000, advanced=True,
-                             tooltip="Training steps between preview pictures on this node."),
+                             tooltip="Training steps between pictures on this node: original model left, adapter right."),
                 io.Combo.Input("existing_lora", options=[NEW_LORA] + folder_paths.get_filename_list("loras"),
-                               default=NEW_LORA, advanced=True,
-                               tooltip="Go on with a LoRA this node has saved; a cancelled run continues exactly."),
+                               default=NEW_LORA,
+                               tooltip="Go on with a LoRA that this node has saved, until it has steps in all; a cancelled "
+                               "run continues exactly. [None] starts a new one."),
                 io.Combo.Input("preset", options=list(PRESETS), default="custom", advanced=True,
-                               tooltip="custom uses the values above. A paper preset replaces those the paper states."),
+                               tooltip="custom uses the values of this node. A paper preset replaces those that the paper "
+                               "states: steps, sampling_steps, cfg, start_percent, learning rate and its schedule, "
+                               "weights, augmentation."),
                 io.Combo.Input("augmentation", options=list(AUGMENTATIONS), default="robust", advanced=True,
                                tooltip="What is done to faces before they are compared. robust keeps the model from "
                                "fooling the recognizer with invisible patterns; paper is colour jitter only."),
                 io.Int.Input("identity_frames", default=1, min=1, max=64, advanced=True,
-                             tooltip="Frames a step that the identity loss looks at. The paper: 1."),
+                             tooltip="Frames a step that the identity loss looks at, 1 to 64. More is steadier, and needs "
+                             "more time and memory. The paper: 1."),
                 io.Combo.Input("gradient_checkpointing", options=list(CHECKPOINTING), default="steps", advanced=True,
                                tooltip="Recompute activations in the backward pass instead of keeping them. steps: one "
                                "sampling step at a time. blocks: also one transformer block at a time, slowest and "
                                "smallest. off: fastest, for small models."),
-                io.String.Input("trigger_word", default="sks", advanced=True,
-                                tooltip="The word for the person in the prompts; stored in the LoRA."),
+                io.String.Input("trigger_word", default="sks",
+                                tooltip="The word for the person, the same as in Simulated Prompts; stored in the LoRA."),
                 io.Combo.Input("learning_rate_schedule", options=list(SCHEDULES), default="decay", advanced=True,
                                tooltip="decay: the learning rate falls to zero over the second half, which ends on a "
                                "steadier likeness. constant: as in the paper."),
                 io.Float.Input("identity_cap", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
-                               tooltip="A frame more similar to the references than this earns nothing more, which keeps "
-                               "training from flattering the recognizer; 0.7 is a good value for photographs. 0: no cap, "
-                               "as in the paper."),
+                               tooltip="A frame more similar to the photos than this (0 to 1) earns nothing more, which "
+                               "keeps training from flattering the recognizer; 0.7 is a good value for photographs. 0: no "
+                               "cap, as in the paper."),
                 io.Int.Input("vae_gradient_chunks", default=0, min=0, max=64, advanced=True,
                              tooltip="For the VAEs of HunyuanVideo and CogVideoX, which decode in chunks: how many of them "
-                             "carry gradient before the scored frame. 1 or 2 save memory, and blur the gradient. 0: exact."),
+                             "carry gradient before the scored frame. 1 or 2 save memory, and blur the gradient; 0: exact."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
-                                         tooltip="Keeps meaning and motion of the videos. Without it only the identity is rewarded."),
+                                         tooltip="From Load Semantic Reward: keeps meaning and motion of the videos. "
+                                         "Without it only the identity is rewarded."),
                 io.Model.Input("high_noise_model", optional=True,
                                tooltip="For models of two experts (Wan 2.2 14B): the high-noise one, which makes the first "
                                "steps and is not trained. model is then the low-noise one."),
             ],
             outputs=[
-                LoraModelType.Output(display_name="lora"),
+                LoraModelType.Output(display_name="lora", tooltip="For Apply Late-Step Identity LoRA; also saved."),
                 LossMapType.Output(display_name="loss_map", tooltip="For the core Plot Loss Graph, which needs two "
                                    "different values: a single one is given twice, minimally changed."),
-                io.Int.Output(display_name="steps"),
+                io.Int.Output(display_name="steps", tooltip="Training steps that the LoRA has in all."),
                 io.Image.Output(display_name="before_after",
-                                tooltip="A clip of the prompt kept out of training: the original model left, the adapter right."),
-                io.String.Output(display_name="report"),
+                                tooltip="A clip of the prompt kept out of training: original model left, adapter right."),
+                io.String.Output(display_name="report", tooltip="What was trained, how alike it became, which file it is."),
             ],
         )
 
