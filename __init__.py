@@ -13,6 +13,8 @@ from .nodes.sample_video import SampleVideo
 from .nodes.simulated_prompts import SimulatedPrompts
 from .nodes.train_adapter import TrainAdapter
 
+WEB_DIRECTORY = "./web"
+
 
 class PersonalVideo(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

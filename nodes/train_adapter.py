@@ -120,8 +120,8 @@ class TrainAdapter(io.ComfyNode):
                              tooltip="Training steps between pictures on this node: original model left, adapter right."),
                 io.Combo.Input("existing_lora", options=[NEW_LORA] + folder_paths.get_filename_list("loras"),
                                default=NEW_LORA,
-                               tooltip="Go on with a LoRA that this node has saved, until it has steps in all; a cancelled "
-                               "run continues exactly. [None] starts a new one."),
+                               tooltip="Go on training a LoRA that this node has saved, up to steps; a cancelled run continues "
+                               "exactly. [None] starts a new one."),
                 io.Combo.Input("preset", options=list(PRESETS), default="custom", advanced=True,
                                tooltip="custom uses the values of this node. A paper preset replaces those that the paper "
                                "states: steps, sampling_steps, cfg, start_percent, learning rate and its schedule, "
