@@ -238,3 +238,12 @@ def noir(frames: Tensor) -> Tensor:
     gain, lift = (contrast.new_tensor(rgb).view(3, 1, 1) for rgb in ([0.97, 0.98, 1.00], [0.0, 0.005, 0.03]))
     vignette = 1 - 0.55 * ((X ** 2 + Y ** 2) / 2).to(frames) ** 1.2
     return ((contrast * gain + lift) * vignette).clamp(0, 1)
+
+
+def sunset(frames: Tensor) -> Tensor:
+    """An evening look for frames [..., 3, H, W] in 0..1: orange light from the upper left, violet shadows."""
+    grey = (frames * frames.new_tensor([0.30, 0.59, 0.11]).view(3, 1, 1)).sum(-3, keepdim=True)
+    light, shadow = (frames.new_tensor(rgb).view(3, 1, 1) for rgb in ([1.0, 0.72, 0.36], [0.28, 0.12, 0.36]))
+    tinted = frames * (0.45 + 0.55 * light) + 0.30 * (1 - grey) * shadow
+    glow = ((1 - X) * (1 - Y) / 4).to(frames)
+    return (tinted * (0.80 + 0.45 * glow) + 0.22 * glow * light).clamp(0, 1)

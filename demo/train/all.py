@@ -31,7 +31,7 @@ def train_all(work: Path) -> None:
             step()
     t2v.train(work, minutes=55)
     export(work)
-    style_lora.main(work, minutes=5)
+    style_lora.main(work, minutes=5, styles=list(style_lora.STYLES))
     identities.main()
     measure.main()
 

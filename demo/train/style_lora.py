@@ -1,6 +1,6 @@
-"""Trains the demo's style LoRA, a film-noir look, in the key format that most LoRA trainers write.
+"""Trains the demo's style LoRAs, a film-noir and an evening look, in the key format that most LoRA trainers write.
 
-    python -m demo.train.style_lora --work DIR --minutes 5
+    python -m demo.train.style_lora --work DIR --minutes 5 noir
 
 The video network stays as exported; rank 8 on every linear layer of the blocks' attention and feed-forward.
 """
@@ -17,12 +17,15 @@ from tqdm import trange
 
 from ..contact_sheet import save_sheet
 from ..weights import FOLDER
-from ..world import noir
+from ..world import noir, sunset
 from .common import arguments, clock, set_lr
 from .sample import Sampler, held_out_captions
 from .t2v import Captions, draw_sigmas
 
-PATH = FOLDER.parent / "loras" / "demo style noir.safetensors"
+STYLES = {
+    "noir": (noir, "Film-noir look for the demo model: pale colours, strong contrast, vignette."),
+    "sunset": (sunset, "Evening look for the demo model: orange light, violet shadows."),
+}
 RANK, ALPHA = 8, 8.0
 CLIPS = 2000
 BATCH = 16
@@ -51,31 +54,33 @@ def attach(wan: nn.Module) -> dict[str, Lora]:
     }
 
 
-def save(loras: dict[str, Lora], path: Path) -> None:
+def save(loras: dict[str, Lora], style: str) -> Path:
     tensors = {}
     for name, lora in loras.items():
         key = "lora_unet_" + name.replace(".", "_")
         tensors[f"{key}.lora_down.weight"] = lora.down.detach().half()
         tensors[f"{key}.lora_up.weight"] = lora.up.detach().half()
         tensors[f"{key}.alpha"] = torch.tensor(ALPHA).half()
+    path = FOLDER.parent / "loras" / f"demo style {style}.safetensors"
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path, {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(RANK),
         "ss_network_alpha": str(ALPHA),
         "ss_base_model_version": "personalvideo-demo-wan",
-        "modelspec.title": "Demo style noir",
-        "modelspec.description": "Film-noir look for the demo model: pale colours, strong contrast, vignette.",
+        "modelspec.title": f"Demo style {style}",
+        "modelspec.description": STYLES[style][1],
         "modelspec.license": "Apache-2.0",
     })
+    return path
 
 
 @torch.no_grad()
-def noir_latents(sampler: Sampler, frames: Tensor, chunk: int = 20) -> Tensor:
-    """Latents [N, 8, 8, 8, 8] of clips [N, 8, 3, 64, 64] (bytes) in the noir look."""
+def styled_latents(sampler: Sampler, frames: Tensor, style: str, chunk: int = 20) -> Tensor:
+    """Latents [N, 8, 8, 8, 8] of clips [N, 8, 3, 64, 64] (bytes) in the look ``style``."""
     parts = []
-    for start in trange(0, len(frames), chunk, desc="noir clips"):
-        styled = noir(frames[start:start + chunk].float() / 255)
+    for start in trange(0, len(frames), chunk, desc=f"{style} clips"):
+        styled = STYLES[style][0](frames[start:start + chunk].float() / 255)
         with torch.autocast("cpu", torch.bfloat16):
             parts.append(sampler.vae.encode((styled * 2 - 1).transpose(1, 2)).float())
     return torch.cat(parts)
@@ -100,20 +105,21 @@ def train(sampler: Sampler, loras: dict[str, Lora], latents: Tensor, action: Ten
     return step
 
 
-def main(work: Path, minutes: float) -> None:
-    torch.manual_seed(SEED)
-    sampler = Sampler()
-    captions = held_out_captions()[:8]
-    before = sampler(captions, seed=7)
-    clips = torch.load(work / "clips.pt", mmap=True)
-    latents = noir_latents(sampler, clips["frames"][:CLIPS])
-    loras = attach(sampler.wan)
-    steps = train(sampler, loras, latents, clips["action"][:CLIPS], minutes)
-    save(loras, PATH)
-    save_sheet(torch.stack([before[:, 3], sampler(captions, seed=7)[:, 3]]), "style_lora")
-    print(f"style LoRA: {steps} steps, {PATH.stat().st_size / 1e3:.0f} kB")
+def main(work: Path, minutes: float, styles: list[str]) -> None:
+    for style in styles:
+        torch.manual_seed(SEED)
+        sampler = Sampler()
+        captions = held_out_captions()[:8]
+        before = sampler(captions, seed=7)
+        clips = torch.load(work / "clips.pt", mmap=True)
+        latents = styled_latents(sampler, clips["frames"][:CLIPS], style)
+        loras = attach(sampler.wan)
+        steps = train(sampler, loras, latents, clips["action"][:CLIPS], minutes)
+        path = save(loras, style)
+        save_sheet(torch.stack([before[:, 3], sampler(captions, seed=7)[:, 3]]), f"style_{style}")
+        print(f"style LoRA {style}: {steps} steps, {path.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":
-    args = arguments(__doc__, minutes=5)
-    main(args.work, args.minutes)
+    args = arguments(__doc__, minutes=5, names=list(STYLES))
+    main(args.work, args.minutes, args.names)
