@@ -15,6 +15,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .checkpointing import recomputed
+from .clip_batches import joined, most_together
 from .host_autograd import differentiable_attention, frozen, restore_quantised, revive, revive_model, training_mode
 
 Conditioning = list
@@ -47,9 +48,26 @@ class Rollout:
 
     def use_prompt(self, index: int) -> None:
         """Condition the following steps on prompt ``index``."""
+        self.guider.conds = {"positive": self._positive(index), "negative": self._negative}
+
+    def use_prompts(self, indices: list[int]) -> None:
+        """Condition the following steps of a batch of clips on one prompt each; all have to be able to share a call."""
+        self.use_prompt(indices[0])
+        if len(indices) > 1:
+            self.guider.conds["positive"] = joined([self._positive(index) for index in indices])
+
+    def can_share(self, one: int, other: int) -> bool:
+        """Whether clips of two prompts can be sampled in the same model calls."""
+        return joined([self._positive(one), self._positive(other)]) is not None
+
+    def most_together(self) -> int:
+        """How many clips one model call should sample."""
+        free = self.guider.model_patcher.get_free_memory(self.latent.device)
+        return most_together(self.latent, self.guider.inner_model.memory_required, free)
+
+    def _positive(self, index: int) -> Conditioning:
         first = sum(self._prompt_sizes[:index])
-        positive = self._positives[first:first + self._prompt_sizes[index]]
-        self.guider.conds = {"positive": positive, "negative": self._negative}
+        return self._positives[first:first + self._prompt_sizes[index]]
 
     def start(self, seed: int) -> Tensor:
         """z_T of section 4.1: pure noise, the same the host draws for ``seed``."""

@@ -21,6 +21,9 @@ from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_
 from ..adapters.low_rank import LowRankAdapter
 from ..rewards.faces import Identity
 from ..rewards.semantic import SemanticReward
+from .bank_files import ClipKey
+from .bank_identity import bank_identity
+from .bank_location import BankLocation, Stores, clip_bytes
 from .checkpointing import BlockCheckpointing
 from .draws import Draws
 from .frame_decoder import FrameDecoder
@@ -29,7 +32,7 @@ from .host_autograd import managed, release, require_host, resident, revive, sta
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
-from .teacher_bank import TeacherBank, TeacherClip
+from .teacher_bank import BankProgress, StaleBank, TeacherBank, TeacherClip, sampled_by_build
 from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
@@ -43,7 +46,8 @@ class TrainingRun:
     ([F, 3, H, W] in 0..1). latent: zeros in the video's latent shape, batch 1.
     resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the
     expert that makes the first steps, of a model that has two. teacher_clips: remembers the original model's
-    clips by (prompt, noise seed), for runs that share model, prompts and sampling; None samples them anew
+    clips by (prompt, noise seed), for runs that share model, prompts and sampling; a BankLocation says where
+    to keep them, and finds those that an earlier run has left there; None samples them anew
     each time they are needed. targets: the linears that get an adapter, None for the family's own.
     Raises ValueError where input and settings cannot work together.
     """
@@ -65,7 +69,7 @@ class TrainingRun:
         resume: bool,
         save_every: int,
         high_noise_model=None,
-        teacher_clips: MutableMapping[tuple[int, int], TeacherClip] | None = None,
+        teacher_clips: MutableMapping[ClipKey, TeacherClip] | BankLocation | None = None,
         targets: list[Target] | None = None,
     ):
         require_host()
@@ -92,6 +96,7 @@ class TrainingRun:
         self.lora_path = lora_path
         self.save_every = save_every
         self.teacher_clips = teacher_clips
+        self.bank: BankProgress | None = None
         self.before: Tensor | None = None
         self.after: Tensor | None = None
 
@@ -115,32 +120,56 @@ class TrainingRun:
             self.reward_networks.append(managed(semantic_reward.networks))
         self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
 
-    def execute(self, after_step: AfterStep, say: Callable[[str], None] = lambda line: None) -> None:
+    def execute(
+        self,
+        after_step: AfterStep,
+        say: Callable[[str], None] = lambda line: None,
+        after_clips: Callable[[BankProgress], None] = lambda progress: None,
+    ) -> None:
         """Train to ``settings.steps``; ``after_step`` is told of every step once it is safe, ``say`` of what comes before.
 
-        Whatever ends the run early, the adapter and the optimizer state of the last
-        finished step are on disk.
+        ``after_clips`` is told how far the original model's clips are. Whatever ends the run early, the adapter and
+        the optimizer state of the last finished step are on disk.
         """
         positives = [self._encode(prompt) for prompt in self.prompts]
         negative = self._encode(self.negative_prompt)
         text_features = self._text_features()
         schedule = negative, self.settings.cfg, self.sigmas, self.latent
-        early = None
-        if self.high_noise_model is not None:
-            clips = [self._held_out, *self.draws.clips(self.state.step, self.settings.steps)]
-            with _text_that_fits():
-                early = sample_early_steps(self.high_noise_model, positives, *schedule, clips, say)
+        clips = self.draws.clips(self.state.step, self.settings.steps)
+        stores = self._stores(len(clips))
 
-        def body(rollout: Rollout) -> None:
+        def tell(progress: BankProgress) -> None:
+            self.bank = progress
+            say(str(progress))
+            after_clips(progress)
+
+        def train() -> None:
+            early = None
+            if self.high_noise_model is not None:
+                sampled = sampled_by_build(stores.clips, self._held_out, clips)
+                with _text_that_fits():
+                    early = sample_early_steps(self.high_noise_model, positives, *schedule, sampled, stores.early, say)
+
+            def body(rollout: Rollout) -> None:
+                self.decoder.prepare()
+                with self.decoder.frozen():
+                    bank = TeacherBank(
+                        rollout, self.decoder, self.identity.face_model, self.semantic_reward, text_features,
+                        self.first_late_step, early, stores.clips,
+                    )
+                    self._train(bank, clips, tell, after_step)
+
             self.decoder.prepare()
-            with self.decoder.frozen():
-                self._train(rollout, text_features, early, after_step)
+            try:
+                with_rollout(self.model, positives, *schedule, body)
+            finally:
+                release(*self.reward_networks)
 
-        self.decoder.prepare()
         try:
-            with_rollout(self.model, positives, *schedule, body)
-        finally:
-            release(*self.reward_networks)
+            train()
+        except StaleBank as stale:
+            say(str(stale))
+            train()
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
@@ -166,6 +195,7 @@ class TrainingRun:
             sum(record.similarity for record in part) / max(1, len(part)) for part in (history[:tenth], history[-tenth:])
         )
         steps = len(self.sigmas) - 1
+        bank = [f"{self.bank}."] if self.bank else []
         changed = [f"Settings that changed when it was resumed: {'; '.join(self.changed)}."] if self.changed else []
         return "\n".join([
             f"{self.state.step} steps, the last ones in {seconds:.0f} s, on {len(self.prompts) - 1} prompts.",
@@ -173,6 +203,7 @@ class TrainingRun:
             f"{last:.2f} in the last. Judge the result with another recognizer.",
             f"The adapter acts in the last {steps - self.first_late_step} of {steps} sampling steps "
             f"(from {self.settings.start_percent:g}); trigger word: {self.trigger_word}.",
+            *bank,
             *changed,
             f"Saved as {self.lora_path.name}.",
         ])
@@ -182,13 +213,20 @@ class TrainingRun:
         """(prompt, noise seed) of the clip before and after."""
         return len(self.prompts) - 1, self.settings.seed
 
+    def _stores(self, clips: int) -> Stores:
+        """Where the original model's clips are: the held-out one and ``clips`` others."""
+        if not isinstance(self.teacher_clips, BankLocation):
+            return Stores(self.teacher_clips, {})
+        identity = bank_identity(
+            model=self.model, high_noise_model=self.high_noise_model, vae=self.decoder.vae, latent=self.latent,
+            cfg=self.settings.cfg, sigmas=self.sigmas, first_late_step=self.first_late_step,
+            negative_prompt=self.negative_prompt, face_model=self.identity.face_model, semantic_reward=self.semantic_reward,
+        )  # fmt: skip
+        return self.teacher_clips.open(identity, self.prompts, (1 + clips) * clip_bytes(self.decoder, self.latent))
+
     def _train(
-        self, rollout: Rollout, text_features: Tensor | None, early: EarlySteps | None, after_step: AfterStep
+        self, bank: TeacherBank, clips: list[ClipKey], tell: Callable[[BankProgress], None], after_step: AfterStep
     ) -> None:
-        bank = TeacherBank(
-            rollout, self.decoder, self.identity.face_model, self.semantic_reward, text_features,
-            self.first_late_step, early, self.teacher_clips,
-        )
         trainer = Trainer(
             bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture
         )
@@ -198,8 +236,12 @@ class TrainingRun:
                 self._save(trainer)
             after_step(record, preview)
 
-        with _text_that_fits():
-            held_out = trainer.teacher_clip(*self._held_out)
+        self.injection.enabled = False
+        try:
+            with _text_that_fits():
+                held_out = bank.build(self._held_out, clips, tell)
+        finally:
+            self.injection.enabled = True
         self.before = held_out.frames.float()
         try:
             trainer.train(saved_step)

@@ -1,0 +1,64 @@
+"""Several clips in one model call: which prompts can share it, and how many clips fit."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+# What makes the host treat a condition in a way of its own, apart from the tensors that go into the model.
+SPECIAL = {"area", "mask", "control", "hooks", "gligen", "default", "strength", "timestep_start", "timestep_end"}
+MOST_TOGETHER = 8
+# Latent pixels of a call above which more of them take as much longer as there are more.
+FULL_CALL = 2**14
+
+
+def joined(conditions: list[list[dict]]) -> list[dict] | None:
+    """One processed condition for a batch of clips out of one for each; None where the host would not join them."""
+    if any(len(condition) != 1 or SPECIAL & condition[0].keys() for condition in conditions):
+        return None
+    first, *others = [condition[0] for condition in conditions]
+    tensors = first["model_conds"]
+    for other in others:
+        if other["model_conds"].keys() != tensors.keys():
+            return None
+        for name, value in tensors.items():
+            if not (_shape(value) == _shape(other["model_conds"][name]) and value.can_concat(other["model_conds"][name])):
+                return None
+    batch = {
+        name: value._copy_with(value.concat([other["model_conds"][name] for other in others]))
+        for name, value in tensors.items()
+    }
+    return [{**first, "model_conds": batch}]
+
+
+def _shape(value) -> list:
+    """The host pads texts of different length when it joins them, which not every model takes as nothing."""
+    return value.size()
+
+
+def most_together(latent: Tensor, required: Callable[[list[int]], float], free: float) -> int:
+    """How many clips shaped like ``latent`` one call should sample.
+
+    required: bytes that a call takes for a shape, as the host estimates it. free: bytes. Frames of an image model are
+    its batch, which leaves none for clips; on a CPU a call takes as much longer as it has more clips.
+    """
+    if latent.ndim < 5 or latent.device.type == "cpu":
+        return 1
+    pixels = latent[0, 0].numel()
+    fit = 1
+    while fit < MOST_TOGETHER and (fit + 1) * pixels <= FULL_CALL:
+        if 1.5 * required([2 * (fit + 1), *latent.shape[1:]]) > free:
+            break
+        fit += 1
+    return fit
+
+
+def batches(clips: list[tuple[int, int]], size: int, together: Callable[[int, int], bool]
+            ) -> Iterator[list[tuple[int, int]]]:
+    """``clips`` (prompt, noise seed) in groups of at most ``size`` whose prompts can share a call, by ``together``."""
+    waiting = list(clips)
+    while waiting:
+        first = waiting[0]
+        batch = [first, *(clip for clip in waiting[1:] if size > 1 and together(first[0], clip[0]))][:size]
+        waiting = [clip for clip in waiting if clip not in batch]
+        yield batch
