@@ -12,10 +12,12 @@ from comfy_api.latest import io, ui
 from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
 from ..rewards.augmentation import AUGMENTATIONS
+from ..training.bank_location import BANKS
 from ..training.checkpointing import CHECKPOINTING
 from ..training.run import TrainingRun
 from ..training.settings import PRESETS, SCHEDULES, TrainingSettings, apply_preset, fill_defaults
 from ..training.trainer import TrainingFailure
+from .bank_folder import bank_location
 from .train_progress import TrainProgress, side_by_side
 from .video_latent import clip_size, empty_latent
 from .wire_types import CATEGORY, IdentityType, LoraModelType, LossMapType, SemanticRewardType
@@ -112,8 +114,9 @@ class TrainAdapter(io.ComfyNode):
                              tooltip="M, 2 to 64: frames a step that the semantic loss compares. More makes it steadier, "
                              "and decoding them needs more time and memory."),
                 io.Int.Input("bank_seeds", default=1, min=1, max=1000, advanced=True,
-                             tooltip="Initial noises a prompt, 1 to 1000. More gives more variety, and takes more time and "
-                             "memory for the original model's videos, which are kept."),
+                             tooltip="Initial noises a prompt, 1 to 1000. More gives more variety. For each the original "
+                             "model samples one video a prompt before training, unless steps are fewer; a video of 61 "
+                             "frames of 512 x 768 takes 144 MB."),
                 io.Int.Input("save_every", default=50, min=1, max=100000, advanced=True,
                              tooltip="Training steps between saves; cancelling always saves."),
                 io.Int.Input("preview_every", default=10, min=1, max=100000, advanced=True,
@@ -148,6 +151,13 @@ class TrainAdapter(io.ComfyNode):
                 io.Int.Input("vae_gradient_chunks", default=0, min=0, max=64, advanced=True,
                              tooltip="For the VAEs of HunyuanVideo and CogVideoX, which decode in chunks: how many of them "
                              "carry gradient before the scored frame. 1 or 2 save memory, and blur the gradient; 0: exact."),
+                io.Combo.Input("teacher_bank", options=list(BANKS), default="auto", advanced=True,
+                               tooltip="Where the original model's videos are kept while training. auto: in memory if they "
+                               "need a quarter of what is free at most and bank_folder is empty, else on disk."),
+                io.String.Input("bank_folder", default="", advanced=True,
+                                tooltip="On disk: a folder below ComfyUI's output folder, whose videos stay and are used by "
+                                "later runs with the same model and sampling. Empty: ComfyUI's temp folder, which it "
+                                "empties when it starts."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
                                          tooltip="From Load Semantic Reward: keeps meaning and motion of the videos. "
                                          "Without it only the identity is rewarded."),
@@ -168,8 +178,8 @@ class TrainAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, vae, identity, prompts, negative_prompt, width, height, length, filename_prefix,
-                save_every, preview_every, existing_lora, preset, trigger_word, semantic_reward=None, high_noise_model=None,
-                **settings) -> io.NodeOutput:
+                save_every, preview_every, existing_lora, preset, trigger_word, teacher_bank, bank_folder,
+                semantic_reward=None, high_noise_model=None, **settings) -> io.NodeOutput:
         defaults = defaults_of(model.model)
         width, height, length = clip_size(defaults, width, height, length)
         trigger_word = trigger_word.strip()
@@ -185,7 +195,7 @@ class TrainAdapter(io.ComfyNode):
             lora_path=_lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,
             save_every=save_every,
-            teacher_clips={},
+            teacher_clips=bank_location(teacher_bank, bank_folder),
             high_noise_model=high_noise_model,
         )
         progress = TrainProgress(cls.hidden.unique_id, run, preview_every)

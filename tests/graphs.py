@@ -25,7 +25,7 @@ _TRAIN = {
             "preserve_weight": 1.0, "num_frames": 2, "bank_seeds": 1, "save_every": 50, "preview_every": 1,
             "existing_lora": "[None]", "preset": "custom", "augmentation": "robust", "identity_frames": 1,
             "gradient_checkpointing": "off", "trigger_word": "sks", "learning_rate_schedule": "constant",
-            "identity_cap": 0.0, "vae_gradient_chunks": 0,
+            "identity_cap": 0.0, "vae_gradient_chunks": 0, "teacher_bank": "auto", "bank_folder": "",
         },
     },
 }  # fmt: skip

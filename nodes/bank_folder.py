@@ -1,0 +1,22 @@
+"""Where the Train node keeps the original model's clips, as the user has chosen."""
+
+from pathlib import Path
+
+import folder_paths
+
+from ..training.bank_location import BankLocation
+
+TEMPORARY = "personalvideo_bank"
+
+
+def bank_location(teacher_bank: str, bank_folder: str) -> BankLocation:
+    """The location for the inputs of these names. Raises ValueError if the folder is not below ComfyUI's output folder."""
+    bank_folder = bank_folder.strip()
+    if not bank_folder:
+        return BankLocation(teacher_bank, Path(folder_paths.get_temp_directory()) / TEMPORARY)
+    output = Path(folder_paths.get_output_directory()).resolve()
+    folder = (output / bank_folder).resolve()
+    if folder == output or not folder.is_relative_to(output):
+        raise ValueError(f'bank_folder: "{bank_folder}" is no folder below ComfyUI\'s output folder; enter a name, for '
+                         "example teacher_bank, or nothing.")
+    return BankLocation(teacher_bank, folder, reused=True)
