@@ -53,14 +53,15 @@ class DemoWorld:
             )
 
     def run(self, path: Path, model=None, resume: bool = False, save_every: int = 100,
-            remember_teacher: bool = True, high_noise_model=None, **changes):
-        """A training run, not yet started; ``changes`` replace settings."""
+            remember_teacher: bool = True, teacher_clips=None, prompts=PROMPTS, high_noise_model=None, **changes):
+        """A training run, not yet started; ``changes`` replace settings. teacher_clips: by default in memory, empty."""
+        teacher_clips = {} if teacher_clips is None else teacher_clips
         with torch.inference_mode():
             return self.pack.training.run.TrainingRun(
                 model=model or self.model, clip=self.clip, vae=self.vae, identity=self.identity,
-                semantic_reward=self.semantic_reward, prompts=PROMPTS, negative_prompt="", latent=self.latent,
+                semantic_reward=self.semantic_reward, prompts=prompts, negative_prompt="", latent=self.latent,
                 settings=replace(self.settings, **changes), trigger_word="sks", lora_path=path, resume=resume,
-                save_every=save_every, teacher_clips={} if remember_teacher else None, high_noise_model=high_noise_model,
+                save_every=save_every, teacher_clips=teacher_clips if remember_teacher else None, high_noise_model=high_noise_model,
             )
 
     def train(self, path: Path, after_step=lambda record, frames: None, **options):
