@@ -60,8 +60,7 @@ def in_window(pack, case: Case, checkpointing: str, body: Callable) -> None:
     adapter = random_adapter(pack, model)
     pack.adapters.late_step.LateStepInjection(adapter.residuals(), START, 1.0).attach(model)
     architecture = pack.adapters.architectures.architecture_of(model.model)
-    if checkpointing == "blocks":
-        pack.training.checkpointing.BlockCheckpointing(architecture).attach(model)
+    pack.training.checkpointing.BlockCheckpointing(architecture, checkpointing).attach(model)
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
 
     def inside(rollout) -> None:

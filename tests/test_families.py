@@ -123,7 +123,7 @@ def test_gradient_equals_finite_differences(pack, folder, family, checkpointing,
 def test_checkpointing_does_not_change_the_gradient(pack, folder, family):
     case = family_case(pack, family, folder)
     expected = gradient(pack, case, "off")
-    for checkpointing in ("steps", "blocks"):
+    for checkpointing in ("steps", "blocks", "offload"):
         assert (gradient(pack, case, checkpointing) - expected).norm() < 1e-5 * expected.norm()
 
 

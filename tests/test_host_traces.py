@@ -1,7 +1,10 @@
 """Training in a host that is made for sampling: its faster kernels do not break gradients, and it is left as it was."""
 
+from dataclasses import replace
+
 import comfy.ldm.wan.model
 import comfy.model_management
+import gradients
 import pytest
 import torch
 from comfy.ldm.modules.attention import attention_pytorch, wrap_attn
@@ -22,9 +25,38 @@ def attention_without_backward(*args, **options):
 
 @pytest.mark.parametrize("checkpointing", ["off", "blocks"])
 def test_attention_that_has_no_backward_is_replaced_while_training(pack, case, checkpointing, monkeypatch):
+    monkeypatch.setattr(comfy.ldm.wan.model, "optimized_attention", attention_pytorch)
     expected = gradient(pack, case, checkpointing)
     monkeypatch.setattr(comfy.ldm.wan.model, "optimized_attention", attention_without_backward)
     assert torch.equal(gradient(pack, case, checkpointing), expected)
+
+
+@pytest.mark.parametrize("checkpointing", ["off", "steps", "blocks", "offload"])
+def test_users_own_attention_makes_the_steps_without_gradient_and_only_those(pack, case, checkpointing):
+    seen = []
+
+    def users(func, *args, **options):
+        seen.append(torch.is_grad_enabled())
+        return attention_pytorch.__wrapped__(*args, **options).detach()
+
+    model = case.model.clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = users
+    expected = gradient(pack, case, "off")
+    assert (gradient(pack, replace(case, model=model), checkpointing) - expected).norm() < 1e-5 * expected.norm()
+    layers, attentions, prefix = 2, 2, gradients.STEPS - gradients.GRADIENT_STEPS
+    assert seen == [False] * (prefix * layers * attentions)
+
+
+def test_users_own_attention_is_theirs_again_after_training(demo, tmp_path):
+    model = demo.model.clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = users = (
+        lambda func, *args, **options: func(*args, **options)
+    )
+    run = demo.train(tmp_path / "a.safetensors", model=model, steps=1)
+    for patcher in (model, run.model):
+        assert patcher.model_options["transformer_options"]["optimized_attention_override"] is users
+    plain = demo.train(tmp_path / "b.safetensors", steps=1)
+    assert "optimized_attention_override" not in plain.model.model_options["transformer_options"]
 
 
 def test_weight_that_asks_for_gradients_collects_none_and_still_asks(pack, case):

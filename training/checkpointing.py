@@ -8,17 +8,20 @@ without an error (the recomputed tensors are mutated before they are used).
 from collections.abc import Callable
 from contextlib import nullcontext
 
+import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import PatcherInjection
+from comfy.patcher_extension import PatcherInjection, WrappersMP
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..adapters.architectures import Architecture
 from ..adapters.late_step import at_sigma, current_sigma
-from .saved_tensors import saved_tensors_survive
+from .host_autograd import differentiable_kernels
+from .memory_plan import MODES
+from .saved_tensors import kept_on_cpu, saved_tensors_survive
 
-CHECKPOINTING = ("off", "steps", "blocks")
+CHECKPOINTING = ("auto", *MODES)
 
 
 def recomputed(function: Callable, *tensors: Tensor):
@@ -45,30 +48,46 @@ def mutations_allowed(architecture: Architecture):
 
 
 class BlockCheckpointing:
-    """Recomputes each transformer or UNet block by itself while the host holds the patcher's injections."""
+    """Recomputes each transformer or UNet block by itself while the host holds the patcher's injections.
 
-    def __init__(self, architecture: Architecture):
+    mode: one of MODES, may change between two training steps. "blocks" and "offload" act; "offload" also lets
+    what is kept between blocks wait in CPU memory, and computes with and without prompt one after the other.
+    """
+
+    def __init__(self, architecture: Architecture, mode: str = "blocks"):
         self.architecture = architecture
-        self._wrapped: list[nn.Module] = []
+        self.mode = mode
+        self._wrapped: dict[int, list[nn.Module]] = {}
 
     def attach(self, patcher: ModelPatcher) -> None:
         """Hang the injection on ``patcher`` (a clone that the caller owns), after all others."""
         patcher.set_injections("personalvideo_blocks", [PatcherInjection(self._inject, self._eject)])
+        patcher.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "personalvideo_blocks", self._guide)
 
     def _inject(self, patcher: ModelPatcher) -> None:
         self._eject(patcher)
+        wrapped = self._wrapped[id(patcher.model)] = []
         for name, module in patcher.model.diffusion_model.named_modules():
             if self.architecture.blocks.fullmatch(name) and "forward" not in vars(module):
                 module.forward = self._recomputing(module.forward)
-                self._wrapped.append(module)
+                wrapped.append(module)
 
     def _eject(self, patcher: ModelPatcher) -> None:
-        while self._wrapped:
-            del self._wrapped.pop().forward
+        for module in self._wrapped.pop(id(patcher.model), ()):
+            del module.forward
+
+    def _guide(self, executor: Callable, model, conds: list, *args):
+        """The prompt's and the negative prompt's predictions, one after the other: half the memory of a block."""
+        if self.mode != "offload" or not comfy.model_management.in_training:
+            return executor(model, conds, *args)
+        if sum(cond is not None for cond in conds) < 2:
+            return executor(model, conds, *args)
+        alone = [executor(model, [cond if other is cond else None for other in conds], *args) for cond in conds]
+        return [results[index] for index, results in enumerate(alone)]
 
     def _recomputing(self, forward: Callable) -> Callable:
         def run(*args, **kwargs):
-            if not torch.is_grad_enabled():
+            if self.mode not in ("blocks", "offload") or not torch.is_grad_enabled():
                 return forward(*args, **kwargs)
             sigma = current_sigma()  # the gate of the adapter has to be in backward where it is now
             values = [*args, *kwargs.values()]
@@ -80,9 +99,13 @@ class BlockCheckpointing:
                 given = list(values)
                 for place, tensor in zip(places, tensors):
                     given[place] = tensor.clone() if self.architecture.mutates_saved_tensors else tensor
-                with at_sigma(sigma):
+                with at_sigma(sigma), differentiable_kernels():
                     return forward(*given[:len(args)], **dict(zip(kwargs, given[len(args):])))
 
-            return recomputed(again, *(values[place] for place in places))
+            tensors = [values[place] for place in places]
+            # What needs no gradient is the same tensor in every block: copies would only add to it.
+            stream = [tensor for tensor in tensors if tensor.requires_grad]
+            with kept_on_cpu(stream) if self.mode == "offload" else nullcontext():
+                return recomputed(again, *tensors)
 
         return run

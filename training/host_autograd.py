@@ -32,12 +32,21 @@ def require_host() -> None:
 
 @contextmanager
 def training_mode():
-    """Gradients on, host kernels differentiable (the host's own ``in_training`` switch)."""
+    """Gradients on; host kernels stay its fast ones, see ``differentiable_kernels``."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def differentiable_kernels():
+    """The host computes in a way that has a gradient (its own ``in_training`` switch, and ``attention_for_training``).
+
+    Around every model call that carries gradient, in forward and in its recomputation alike.
+    """
     before = comfy.model_management.in_training
     comfy.model_management.in_training = True
     try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
+        yield
     finally:
         comfy.model_management.in_training = before
 
@@ -93,9 +102,27 @@ def frozen(module: nn.Module):
             parameter.requires_grad_(True)
 
 
-def differentiable_attention(func, *args, **kwargs) -> Tensor:
-    """``optimized_attention_override`` for attention back-ends that have no backward."""
-    return attention_pytorch.__wrapped__(*args, **kwargs)
+@contextmanager
+def attention_for_training(patcher: ModelPatcher):
+    """Inside ``differentiable_kernels`` attention has a gradient; elsewhere it is the host's own or the user's override.
+
+    patcher: a clone that the caller owns.
+    """
+    options, key = patcher.model_options["transformer_options"], "optimized_attention_override"
+    users = options.get(key)
+
+    def attend(func, *args, **kwargs) -> Tensor:
+        if comfy.model_management.in_training:
+            return attention_pytorch.__wrapped__(*args, **kwargs)
+        return users(func, *args, **kwargs) if users else func(*args, **kwargs)
+
+    options[key] = attend
+    try:
+        yield
+    finally:
+        del options[key]
+        if users:
+            options[key] = users
 
 
 def revive(value):

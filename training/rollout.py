@@ -16,7 +16,9 @@ from torch import Tensor
 
 from .checkpointing import recomputed
 from .clip_batches import joined, most_together
-from .host_autograd import differentiable_attention, frozen, restore_quantised, revive, revive_model, training_mode
+from .host_autograd import (
+    attention_for_training, differentiable_kernels, frozen, restore_quantised, revive, revive_model, training_mode,
+)
 
 Conditioning = list
 
@@ -76,19 +78,27 @@ class Rollout:
         return self.guider.inner_model.model_sampling.noise_scaling(self.sigmas[0], noise, self.latent, full)
 
     def run(self, x: Tensor, first: int, last: int, checkpointing: bool = False) -> Tensor:
-        """Euler steps ``first`` .. ``last - 1``; with checkpointing, each is recomputed in backward."""
+        """Euler steps ``first`` .. ``last - 1``; with checkpointing, each is recomputed in backward.
+
+        Where no gradient is asked for, the host's fastest kernels run.
+        """
+        denoise = self._denoise_with_gradient if torch.is_grad_enabled() else self._denoise
         for index in range(first, last):
             sigma, next_sigma = self.sigmas[index], self.sigmas[index + 1]
             if checkpointing:
-                denoised = recomputed(self._denoise, x, sigma)
+                denoised = recomputed(denoise, x, sigma)
             else:
-                denoised = self._denoise(x, sigma)
+                denoised = denoise(x, sigma)
             x = x + (x - denoised) / sigma * (next_sigma - sigma)
         return x
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         return self.guider(x, sigma.expand(len(x)), **self._extra_args)
+
+    def _denoise_with_gradient(self, x: Tensor, sigma: Tensor) -> Tensor:
+        with differentiable_kernels():
+            return self._denoise(x, sigma)
 
     def to_vae(self, x: Tensor) -> Tensor:
         """Latents of the last step -> latents as the VAE expects them."""
@@ -125,10 +135,9 @@ def with_rollout(
     """Load ``model`` through the host and call ``body(rollout)`` inside its guider, gradients on.
 
     model: a clone that the caller owns. positives: one CONDITIONING a prompt.
-    latent: zeros of the video's latent shape, batch 1.
+    latent: zeros of the video's latent shape, batch 1. Afterwards ``model`` has the attention of before again.
     """
-    with training_mode():
-        model.model_options["transformer_options"]["optimized_attention_override"] = differentiable_attention
+    with training_mode(), attention_for_training(model):
         model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "personalvideo", _load_fully)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(revive([entry for positive in positives for entry in positive]), revive(negative))

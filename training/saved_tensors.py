@@ -1,6 +1,7 @@
 """Autograd through blocks that change in place what backward needs."""
 
 import weakref
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -42,6 +43,10 @@ class _CopyBeforeWriting(TorchDispatchMode):
                     saved.tensor = copy
 
 
+# What keeps saved tensors now, innermost last: hooks of PyTorch replace each other where these are nested.
+_keepers: list[Callable[[Tensor], object]] = []
+
+
 @contextmanager
 def saved_tensors_survive():
     """For forward and backward together: what backward needs is copied before it is changed in place.
@@ -57,8 +62,42 @@ def saved_tensors_survive():
         saved.setdefault(_address(tensor), weakref.WeakSet()).add(entry)
         return entry
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda entry: entry.tensor), _CopyBeforeWriting(saved):
+    _keepers.append(pack)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda entry: entry.tensor), _CopyBeforeWriting(saved):
+            yield
+    finally:
+        _keepers.pop()
+
+
+@contextmanager
+def kept_on_cpu(tensors: Sequence[Tensor]):
+    """What is saved inside of ``tensors`` waits in CPU memory; everything else is saved as it would be outside."""
+    addresses = {_address(tensor) for tensor in tensors}
+    keep = _keepers[-1] if _keepers else lambda tensor: tensor
+
+    def pack(tensor: Tensor):
+        return _OnCpu(tensor) if _address(tensor) in addresses else keep(tensor)
+
+    def unpack(entry):
+        if isinstance(entry, _OnCpu):
+            return entry.restored()
+        return entry.tensor if isinstance(entry, _Saved) else entry
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         yield
+
+
+class _OnCpu:
+    """A copy in CPU memory (pinned for a GPU, so that copying does not hold up the computation)."""
+
+    def __init__(self, tensor: Tensor):
+        self.device = tensor.device
+        self.copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+        self.copy.copy_(tensor, non_blocking=tensor.is_cuda)
+
+    def restored(self) -> Tensor:
+        return self.copy.to(self.device, non_blocking=self.copy.is_pinned())
 
 
 def _address(tensor: Tensor) -> int:
