@@ -20,26 +20,47 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(down)
         self.up = nn.Parameter(up)
         self.scale = scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in_features] of any device and float type -> [..., rows] of the same."""
-        hidden = F.linear(x, self.down.to(x))
-        return F.linear(hidden, self.up.to(x)) * self.scale
+        self._cast: tuple[Tensor, Tensor] | None = None
 
     def add_to(self, output: Tensor, x: Tensor, module: nn.Module) -> Tensor:
-        """``output`` [..., out_features] of the linear ``module`` for ``x``, with the residual added."""
-        rows = len(self.up)
-        if rows == output.shape[-1]:
-            return output + self(x)
-        return torch.cat([output[..., :rows] + self(x), output[..., rows:]], dim=-1)
+        """``output`` [..., out_features] of the linear ``module`` for ``x``, with the residual added.
+
+        In place where no gradient is wanted.
+        """
+        down, up = self._weights_like(x)
+        hidden = F.linear(x, down).flatten(0, -2)
+        rows, features = len(up), output.shape[-1]
+        if _may_write(output, x):
+            output.view(-1, features)[:, :rows].addmm_(hidden, up.t(), alpha=self.scale)
+            return output
+        up = F.pad(up, (0, 0, 0, features - rows))
+        return torch.addmm(output.flatten(0, -2), hidden, up.t(), alpha=self.scale).view_as(output)
+
+    def _weights_like(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """down and up in type and place of ``x``; kept while they are not trained."""
+        if self.down.requires_grad:
+            return self.down.to(x), self.up.to(x)
+        if self._cast is None or (self._cast[0].dtype, self._cast[0].device) != (x.dtype, x.device):
+            with torch.inference_mode(False):  # so that a training on top can differentiate through it
+                self._cast = self.down.to(x), self.up.to(x)
+        return self._cast
+
+    def _apply(self, *args, **kwargs):
+        self._cast = None  # the host moves us because it needs the memory
+        return super()._apply(*args, **kwargs)
 
 
 class LowRankConv2d(LowRank):
     """The same for a 2-D convolution: down [rank, in, k, k], up [out, rank, 1, 1]."""
 
     def add_to(self, output: Tensor, x: Tensor, module: nn.Conv2d) -> Tensor:
-        hidden = F.conv2d(x, self.down.to(x), None, module.stride, module.padding, module.dilation)
-        return output + F.conv2d(hidden, self.up.to(x)) * self.scale
+        down, up = self._weights_like(x)
+        residual = F.conv2d(F.conv2d(x, down, None, module.stride, module.padding, module.dilation), up)
+        return torch.add(output, residual, alpha=self.scale, out=output if _may_write(output, x) else None)
+
+
+def _may_write(output: Tensor, x: Tensor) -> bool:
+    return not torch.is_grad_enabled() and output.is_contiguous() and output.dtype == x.dtype
 
 
 class LowRankAdapter(nn.Module):
