@@ -9,6 +9,7 @@ from .drawing import AFTER, BEFORE, GREY, RULE, SERIES, Canvas, text_width, wrap
 
 TITLE, LABEL, NUMBER = 18, 14, 12  # text sizes in pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 72, 48  # margins around the plot area
+_MARK = 3  # half the side of a point
 
 
 def bar_chart(
@@ -39,10 +40,7 @@ def line_chart(
     values = [value for points in series.values() for value in points if _known(value)]
     canvas, plot = _frame(title, unit, values or [0.0], size)
     steps = max([1, *map(len, series.values())])
-    for step in _ticks(1, steps, 5):
-        if step == int(step) and 1 <= step <= steps:
-            canvas.text(plot.x(step, steps), plot.bottom + 8, f"{step:g}", LABEL, GREY, "ma")
-    canvas.text((plot.left + plot.right) / 2, plot.bottom + 28, x_label, LABEL, GREY, "ma")
+    _label_steps(canvas, plot, x_label, steps)
 
     legend_x = plot.right
     for (name, points), colour in reversed(list(zip(series.items(), SERIES))):
@@ -51,6 +49,40 @@ def line_chart(
         legend_x -= text_width(name, LABEL)
         canvas.text(legend_x, plot.top - 24, name, LABEL, colour)
         legend_x -= 16
+    return canvas.image()
+
+
+def point_chart(
+    title: str,
+    unit: str,
+    x_label: str,
+    points: Sequence[tuple[int, float | None]],
+    last: int,
+    include: Sequence[float],
+    level: tuple[str, float] | None,
+    size: tuple[int, int],
+) -> Image.Image:
+    """Values at places of 1..last, joined by a line with gaps where there is none.
+
+    include: values that the axis shows in any case. level: a rule across with its name.
+    """
+    values = [value for _, value in points if _known(value)]
+    levels = [level[1]] if level else []
+    canvas, plot = _frame(title, unit, [*values, *include, *levels], size)
+    _label_steps(canvas, plot, x_label, last)
+    if level:
+        y = plot.y(level[1])
+        canvas.line([(plot.left, y), (plot.right, y)], SERIES[1], 1.5)
+        canvas.text(plot.right, plot.top - 24, level[0], LABEL, SERIES[1], "ra")
+    run: list[tuple[float, float]] = []
+    for step, value in [*points, (last, None)]:
+        if _known(value):
+            run.append((plot.x(step, last), plot.y(value)))
+            continue
+        canvas.line(run, SERIES[0], 2)
+        for x, y in run:
+            canvas.box(x - _MARK, y - _MARK, x + _MARK, y + _MARK, SERIES[0])
+        run = []
     return canvas.image()
 
 
@@ -79,6 +111,13 @@ def _frame(title: str, unit: str, values: list[float], size: tuple[int, int]) ->
         canvas.line([(plot.left, y), (plot.right, y)], GREY if tick == 0 else RULE)
         canvas.text(plot.left - 8, y, f"{tick:g}", LABEL, GREY, "rm")
     return canvas, plot
+
+
+def _label_steps(canvas: Canvas, plot: _Plot, x_label: str, steps: int) -> None:
+    for step in _ticks(1, steps, 5):
+        if step == int(step) and 1 <= step <= steps:
+            canvas.text(plot.x(step, steps), plot.bottom + 8, f"{step:g}", LABEL, GREY, "ma")
+    canvas.text((plot.left + plot.right) / 2, plot.bottom + 28, x_label, LABEL, GREY, "ma")
 
 
 def _bar(canvas: Canvas, plot: _Plot, value: float | None, colour: str, x: float, width: float) -> None:

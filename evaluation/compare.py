@@ -106,10 +106,15 @@ def _tiles(clip: Tensor, frames: int) -> list[Image.Image]:
 
 def _tile(frame: Tensor) -> Image.Image:
     """A frame [3, H, W] at the height of the sheet; Lanczos keeps edges crisp both up and down."""
-    pixels = (frame.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    image = Image.fromarray(pixels)
+    image = to_picture(frame)
     size = (max(1, round(image.width * _CELL / image.height)), _CELL)
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def to_picture(frame: Tensor) -> Image.Image:
+    """A frame [3, H, W] in 0..1, each of its pixels."""
+    pixels = (frame.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(pixels)
 
 
 def _strip(tiles: list[Image.Image], left: int, top: int) -> list[tuple[Image.Image, int, int]]:

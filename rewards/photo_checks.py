@@ -16,6 +16,7 @@ MINIMUM_DETAIL = 0.0025  # sharp photographs: 0.03 and more; a blur that halves 
 FLAT = 1e-4  # variance, in 0..1, below which there is little more than rounding and noise
 COARSER = 4
 THUMBNAIL = 32
+PORTRAIT_ROOM, PORTRAIT_SIDE = 2.0, 512  # in heads; in pixels
 SAME_PICTURE = 0.04  # in 0..1; recompression and scaling stay below 0.025
 
 
@@ -38,18 +39,19 @@ def choose_photos(photos: list[Photo], face_model: FaceModel) -> tuple[Identity,
         raise ValueError("\n".join([remedy, *lines]))
     report = [f"{len(used)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
     embeddings, crops = (torch.cat(parts).cpu() for parts in ([v.embedding for v in used], [v.crop for v in used]))
-    identity = Identity(embeddings, crops, face_model)
+    identity = Identity(embeddings, crops, face_model, tuple(verdict.portrait for verdict in used))
     return identity, "\n".join(report)
 
 
 @dataclass(eq=False)
 class _Verdict:
-    """A photo on its way: crop [1, 3, S, S] and embedding [1, D] once its face is found."""
+    """A photo on its way: crop [1, 3, S, S], portrait [3, H, W] and embedding [1, D] once its face is found."""
 
     photo: Photo
     problem: str = ""
     remark: str = ""
     crop: Tensor | None = None
+    portrait: Tensor | None = None
     embedding: Tensor | None = None
 
     def __post_init__(self):
@@ -101,6 +103,22 @@ def _recognize(verdict: _Verdict, face_model: FaceModel) -> None:
     verdict.problem = _flaw(verdict, faces[0], face_model)
     if not verdict.problem:
         verdict.embedding = face_model.embed(verdict.crop)
+        verdict.portrait = portrait(verdict.photo.pixels, faces[0].box)
+
+
+def portrait(pixels: Tensor, head: tuple[float, float, float, float]) -> Tensor:
+    """The square around a head that is PORTRAIT_ROOM times as large, as far as it lies in the photo [3, H, W], reduced
+    to PORTRAIT_SIDE; a photo that is no larger stays as it is."""
+    height, width = pixels.shape[1:]
+    if max(height, width) > PORTRAIT_SIDE:
+        left, top, right, bottom = head
+        x, y, reach = (left + right) / 2, (top + bottom) / 2, PORTRAIT_ROOM * max(right - left, bottom - top) / 2
+        pixels = pixels[:, max(0, int(y - reach)) : int(y + reach), max(0, int(x - reach)) : int(x + reach)]
+    factor = PORTRAIT_SIDE / max(pixels.shape[1:])
+    if factor < 1:
+        size = [max(1, round(side * factor)) for side in pixels.shape[1:]]
+        pixels = F.interpolate(pixels[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
+    return pixels.clone()
 
 
 def _flaw(verdict: _Verdict, face: Face, face_model: FaceModel) -> str:
