@@ -1,0 +1,89 @@
+"""The grid of an ablation study on disk: which jobs are done, and who is at work on the others.
+
+Any number of processes may work on one folder. A killed one loses the job it was at, and nothing else: the
+operating system takes its lock away.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to be: an arm, a person, a seed."""
+
+    arm: str
+    identity: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.seed} {self.identity} {self.arm}"
+
+
+def jobs(arms: Sequence[str], identities: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    """Seed by seed, then person by person, then arm by arm: whatever has been done first is balanced."""
+    return [Job(arm, identity, seed) for seed in seeds for identity in identities for arm in arms]
+
+
+class Grid:
+    """Rows of finished jobs in ``folder/rows.jsonl``, locks of the running ones in ``folder/locks``."""
+
+    def __init__(self, folder: Path, wanted: Sequence[Job]):
+        self.folder = folder
+        self.wanted = list(wanted)
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
+
+    def lora(self, job: Job) -> Path:
+        """Where the job's LoRA is kept."""
+        return self.folder / "loras" / f"{job.name}.safetensors"
+
+    def videos(self, job: Job) -> Path:
+        """Where its first held-out videos are kept."""
+        return self.folder / "videos" / f"{job.name}.safetensors"
+
+    def rows(self) -> list[dict]:
+        """Of the wanted jobs that are done, in their order. A line that a kill left unfinished does not count."""
+        found = {}
+        path = self.folder / "rows.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            found[Job(row["arm"], row["identity"], row["seed"])] = row
+        return [found[job] for job in self.wanted if job in found]
+
+    def done(self) -> set[Job]:
+        return {Job(row["arm"], row["identity"], row["seed"]) for row in self.rows()}
+
+    def add(self, row: dict) -> None:
+        """Append a finished row, on a line of its own whatever was there before."""
+        with open(self.folder / "rows.jsonl", "a") as file:
+            file.write("\n" * (file.tell() > 0) + json.dumps(row))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def claims(self) -> Iterator[Job]:
+        """The jobs that are left, one by one, each locked while the caller is at it."""
+        for job in self.wanted:
+            if job in self.done():
+                continue
+            with self._locked(job) as mine:
+                if mine and job not in self.done():
+                    yield job
+
+    @contextmanager
+    def _locked(self, job: Job) -> Iterator[bool]:
+        with open(self.folder / "locks" / f"{job.name}.lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True

@@ -1,0 +1,84 @@
+"""Does each part of the method do what the paper says? The paper's ablations on the demo world.
+
+    make ablations              a subset, in less than half an hour on two cores
+    make ablations FULL=1       10 people x 3 seeds x all arms; several processes may share the work
+
+Goes on where it was stopped. Rows, LoRAs and pictures are in output/ablations; with --publish the rows and pictures
+that are there go to benchmarks/results. Nobody of the grid's people was looked at while settings were chosen.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
+
+from ablation_arms import ARMS, BY_NAME, MAIN, NOTHING  # noqa: E402
+from ablation_grid import Grid, jobs  # noqa: E402
+from comfy_process import load_pack, open_host  # noqa: E402
+
+OUTPUT = ROOT / "output" / "ablations"
+IDENTITIES = ("Bina", "Cleo", "Dovi", "Elka", "Gilo", "Hani", "Ilva", "Jori", "Kesh", "Lumi")
+PILOTS = ("Aro", "Fenn")  # on whom the settings were chosen
+SEEDS = (0, 1, 2)
+SUBSET_IDENTITIES = IDENTITIES[:2]
+
+
+def wanted(full: bool) -> list:
+    """The jobs of the whole study or of its subset, which is its beginning: seed by seed, the main arms of all people first."""
+    if not full:
+        return jobs(MAIN, SUBSET_IDENTITIES, SEEDS[:1])
+    others = [arm.name for arm in ARMS if arm.name not in MAIN]
+    return [job for seed in SEEDS for arms in (MAIN, others) for job in jobs(arms, IDENTITIES, [seed])]
+
+
+def work(grid: Grid) -> None:
+    """Do what is left of the grid."""
+    from tqdm import tqdm
+
+    with tempfile.TemporaryDirectory(prefix="personalvideo-") as base:
+        open_host(Path(base))
+        logging.disable(logging.WARNING)
+        pack = load_pack(Path(base))
+        import torch
+        from ablation_world import AblationWorld
+
+        torch.set_num_threads(1)  # seconds are processor time of one thread
+        world = AblationWorld(pack)
+        trained = [job for job in grid.wanted if BY_NAME[job.arm].training != NOTHING]
+        with tqdm(total=len(trained) * world.steps, unit="step", smoothing=0.05) as bar:
+            for job in grid.claims():
+                done = len([each for each in trained if each in grid.done()])
+                bar.n = done * world.steps
+                bar.set_description(f"{done}/{len(trained)} {job.arm} {job.identity} {job.seed}")
+                bar.refresh()
+                row, videos = world.row(BY_NAME[job.arm], job.identity, job.seed, grid.lora(job), bar.update)
+                save_videos(grid.videos(job), videos)
+                grid.add(row)
+        print(f"The original model's videos, which all arms share: {world.bank_seconds:.0f} s of processor time.")
+
+
+def save_videos(path: Path, videos) -> None:
+    """[N, F, 3, H, W] in 0..1, kept in 8 bits."""
+    import torch
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(exist_ok=True)
+    save_file({"videos": (videos * 255).round().to(torch.uint8).contiguous()}, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the whole study instead of its subset")
+    arguments = parser.parse_args()
+    grid = Grid(OUTPUT, wanted(arguments.full))
+    work(grid)
+    print(json.dumps(grid.rows(), indent=1))
+
+
+if __name__ == "__main__":
+    main()

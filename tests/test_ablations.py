@@ -1,0 +1,128 @@
+"""The ablation study: shared and interrupted grids, arms that differ in what they name, late windows from memory."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import ablation_world
+import pytest
+import torch
+from ablation_arms import ARMS, BY_NAME, TRAINING
+from ablation_grid import Grid, Job, jobs
+from ablations import IDENTITIES, PILOTS, wanted
+
+JOBS = jobs(["base", "ours"], ["Bina", "Cleo"], [0, 1])
+HOLDER = """
+import sys
+from pathlib import Path
+from ablation_grid import Grid, jobs
+for job in Grid(Path(sys.argv[1]), jobs(["base", "ours"], ["Bina", "Cleo"], [0, 1])).claims():
+    print(job.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def row(job: Job) -> dict:
+    return {"arm": job.arm, "identity": job.identity, "seed": job.seed, "judge": 0.5}
+
+
+@pytest.fixture(scope="module")
+def world(pack):
+    """Two steps of training, two held-out prompts."""
+    world = ablation_world.AblationWorld(pack, steps=2)
+    world.held_out = world.held_out[:2]
+    world.use_seed(0)
+    return world
+
+
+def test_every_prefix_of_the_grid_is_balanced():
+    assert [job.name for job in JOBS[:5]] == ["0 Bina base", "0 Bina ours", "0 Cleo base", "0 Cleo ours", "1 Bina base"]
+
+
+def test_finished_jobs_are_not_done_again(tmp_path):
+    grid = Grid(tmp_path, JOBS)
+    for job in grid.claims():
+        grid.add(row(job))
+        if job == JOBS[2]:
+            break
+    again = Grid(tmp_path, JOBS)
+    assert again.rows() == [row(job) for job in JOBS[:3]]
+    assert list(again.claims()) == JOBS[3:]
+
+
+def test_a_killed_process_loses_only_the_job_it_was_at(tmp_path):
+    grid = Grid(tmp_path, JOBS)
+    grid.add(row(JOBS[0]))
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    folder = Path(ablation_world.__file__).parent
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline().strip() == JOBS[1].name
+        assert list(grid.claims()) == JOBS[2:]
+        other.send_signal(signal.SIGKILL)
+    assert list(grid.claims()) == JOBS[1:]
+
+
+def test_a_line_that_was_cut_off_does_not_count(tmp_path):
+    grid = Grid(tmp_path, JOBS)
+    grid.add(row(JOBS[0]))
+    with open(tmp_path / "rows.jsonl", "a") as file:
+        file.write('\n{"arm": "ours", "ident')
+    grid.add(row(JOBS[2]))
+    assert grid.rows() == [row(JOBS[0]), row(JOBS[2])]
+
+
+def test_the_subset_is_part_of_the_study_and_pilots_are_not():
+    full = wanted(True)
+    assert wanted(False) == full[:len(wanted(False))] and len(set(full)) == len(full) == 10 * 3 * len(ARMS)
+    assert not set(PILOTS) & set(IDENTITIES)
+
+
+def test_arms_differ_from_ours_only_in_what_they_name(world):
+    ours = world.settings(BY_NAME["ours"])
+    assert {name: getattr(ours, name) for name in TRAINING} == TRAINING and ours.steps == world.steps
+    for arm in ARMS:
+        settings = world.settings(arm)
+        changed = {name: value for name, value in vars(settings).items() if value != getattr(ours, name)}
+        expected = {"bank_seeds": len(world.prompts) - 1} if arm.one_prompt else arm.changes
+        assert changed == expected, arm.name
+
+
+@pytest.mark.parametrize("arm, kinds", [("ours", {"self_attn"}), ("cross", {"cross_attn"}), ("self_cross", {"self_attn", "cross_attn"})])
+def test_layers_of_an_arm(world, arm, kinds):
+    names = [target.name for target in world.targets(BY_NAME[arm])]
+    assert {name.split(".")[3] for name in names} == kinds
+    assert len(names) == len(kinds) * 3 * len(world.model.model.diffusion_model.blocks)
+
+
+def test_window_from_remembered_latents_equals_the_whole_sampling(world, tmp_path):
+    world.train(BY_NAME["ours"], "Bina", tmp_path / "ours.safetensors")
+    latent = world.latent(8)
+    late = world._applied(tmp_path / "ours.safetensors")
+    first = world.first_step(0.75)
+    assert first == 12
+    whole = world._sample(late, 1, 0, 16, latent)
+    window = world._sample(late, 1, first, 16, world._prefix(first)[1])
+    assert (window - whole).abs().max() < 1e-4
+    assert (whole - world._sample(world.model, 1, 0, 16, latent)).abs().max() > 1e-4
+
+
+def test_a_row_of_every_kind_of_training(world, tmp_path):
+    for name in ("base", "reconstruction", "t2i"):
+        figures, videos = world.row(BY_NAME[name], "Bina", 0, tmp_path / f"{name}.safetensors")
+        assert {"arm": name, "identity": "Bina", "seed": 0}.items() <= figures.items()
+        assert (figures["seconds"] == 0) == (name == "base")
+        assert videos.shape == (2, 8, 3, 64, 64)
+    clips = world._banks[0.75, 1, False].values()
+    assert clips and world.bank_seconds > 0
+    assert all(len(clip.frames) == 1 for clip in clips)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reconstruction.safetensors", "t2i.safetensors"]
+
+
+def test_seconds_leave_out_the_shared_videos():
+    bank = ablation_world.TeacherClips()
+    assert "a" not in bank
+    sum(i * i for i in range(300_000))
+    bank["a"] = torch.zeros(1)
+    spent = bank.seconds
+    assert spent > 0.005 and "a" in bank and bank.seconds == spent
