@@ -10,17 +10,22 @@ Every widget that is not named gets its default; every name that the node does n
 """
 
 import json
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from comfy_host import ROOT
 from workflow_api import WorkflowError, has_control, input_specs, is_socket, options_of, to_api, type_of
 
-TITLE, SLOT, WIDGET, TEXT_BOX = 30, 20, 24, 120
+TITLE, SLOT, WIDGET, TEXT_BOX, NODE_EDGE = 30, 20, 24, 90, 16
 """Heights of a node's parts [canvas pixels]."""
 
-GAP_X, GAP_Y = 70, 50
-GROUP_MARGIN, GROUP_TITLE = 20, 40
+NOTE_LETTER, NOTE_LINE, NOTE_EDGE = 5.4, 16, 44
+"""Of a note's text: mean width and line height, and what the frame takes [canvas pixels]."""
+
+GAP_X, GAP_Y = 60, 40
+GROUP_MARGIN, GROUP_TITLE = 20, 60
 GROUP_COLOR, NOTE_COLORS = "#3f789e", {"color": "#432", "bgcolor": "#653"}
 
 
@@ -40,6 +45,7 @@ class Node:
     data: dict
     column: int
     output_names: list[str] = field(default_factory=list)
+    room_below: int = 0
 
     def __getitem__(self, which: str | int) -> Output:
         index = self.output_names.index(which) if isinstance(which, str) else which
@@ -55,16 +61,19 @@ class WorkflowBuilder:
         self.links: list[list] = []
         self.groups: list[tuple[str, list[Node]]] = []
 
-    def node(self, kind: str, values: dict, column: int, title: str = "", width: int = 320, room: int = 0) -> Node:
+    def node(
+        self, kind: str, values: dict, column: int, title: str = "", width: int = 300, room: int = 0, room_below: int = 0
+    ) -> Node:
         """Adds a node. `values` holds widget values, or an `Output` to link, by input name.
 
-        `room` [canvas pixels] is kept free below the widgets for pictures. Raises WorkflowError.
+        `room` [canvas pixels] is kept free below the widgets for pictures, `room_below` below the node,
+        which grows into it when a preview appears. Raises WorkflowError.
         """
         info = self.object_info.get(kind)
         if info is None:
             raise WorkflowError(f"ComfyUI has no node {kind!r}.")
         node_id = len(self.nodes) + 1
-        inputs, widget_values, height = [], [], 0
+        inputs, widget_values, height, folded = [], [], 0, False
         chosen = {name: value for name, value in values.items() if not isinstance(value, Output)}
         for name, spec in input_specs(info, chosen):
             slot = {"name": name, "type": type_of(spec), "link": None}
@@ -72,23 +81,27 @@ class WorkflowBuilder:
                 slot["widget"] = {"name": name}
                 chosen.setdefault(name, default(spec))
                 widget_values += [chosen[name]] + ["fixed"] * has_control(name, spec)
-                height += widget_height(name, spec)
+                fold = ours(info) and bool(options_of(spec).get("advanced"))
+                height += 0 if fold else widget_height(name, spec)
+                folded |= fold
             if isinstance(source := values.get(name), Output):
                 slot["link"] = self._link(source, node_id, len(inputs), slot["type"])
             inputs.append(slot)
         if unknown := values.keys() - {slot["name"] for slot in inputs}:
             raise WorkflowError(f"{kind} has no input {', '.join(sorted(unknown))}.")
         sockets = sum("widget" not in slot for slot in inputs)
-        height += TITLE + SLOT * max(sockets, len(info["output"])) + room
+        height += SLOT * max(sockets, len(info["output"])) + WIDGET * folded + NODE_EDGE + room
         outputs = [
             {"name": name, "type": type_of([given]), "links": []}
             for name, given in zip(info["output_name"], info["output"])
         ]
-        return self._add(kind, column, title, (width, height), inputs, outputs, widget_values, info)
+        node = self._add(kind, column, title, (width, height), inputs, outputs, widget_values, info)
+        node.room_below = room_below
+        return node
 
-    def note(self, markdown: str, column: int, title: str = "Note", width: int = 320, height: int = 180) -> Node:
-        """Adds a MarkdownNote."""
-        node = self._add("MarkdownNote", column, title, (width, height), [], [], [markdown], None)
+    def note(self, markdown: str, column: int, title: str = "Note", width: int = 400) -> Node:
+        """Adds a MarkdownNote, as high as its text needs."""
+        node = self._add("MarkdownNote", column, title, (width, note_height(markdown, width)), [], [], [markdown], None)
         node.data |= NOTE_COLORS
         return node
 
@@ -117,7 +130,7 @@ class WorkflowBuilder:
 
     def _add(self, kind, column, title, size, inputs, outputs, widget_values, info) -> Node:
         origin = {"Node name for S&R": kind} if info else {}
-        if info and info["python_module"].startswith("custom_nodes."):
+        if info and ours(info):
             origin |= {"cnr_id": "personalvideo", "ver": pack_version()}
         elif info:
             origin |= {"cnr_id": "comfy-core"}
@@ -138,19 +151,23 @@ class WorkflowBuilder:
         return link_id
 
     def _place(self) -> None:
+        first = {nodes[0].data["id"] for _, nodes in self.groups}
         left = 0
         for column in sorted({node.column for node in self.nodes}):
-            members = [node.data for node in self.nodes if node.column == column]
+            members = [node for node in self.nodes if node.column == column]
             top = 0
-            for data in members:
-                data["pos"] = [left, top]
-                top += data["size"][1] + TITLE + GAP_Y
-            left += max(data["size"][0] for data in members) + GAP_X
+            for node in members:
+                if top and node.data["id"] in first:
+                    top += GROUP_TITLE
+                node.data["pos"] = [left, top]
+                top += node.data["size"][1] + node.room_below + TITLE + GAP_Y
+            left += max(node.data["size"][0] for node in members) + GAP_X
 
     @staticmethod
     def _frame(group_id: int, title: str, nodes: list[Node]) -> dict:
         lefts, tops = zip(*(node.data["pos"] for node in nodes))
         rights, bottoms = zip(*([p + s for p, s in zip(node.data["pos"], node.data["size"])] for node in nodes))
+        bottoms = [bottom + node.room_below for bottom, node in zip(bottoms, nodes)]
         left, top = min(lefts) - GROUP_MARGIN, min(tops) - TITLE - GROUP_TITLE
         size = [max(rights) + GROUP_MARGIN - left, max(bottoms) + GROUP_MARGIN - top]
         return {"id": group_id, "title": title, "bounding": [left, top, *size], "color": GROUP_COLOR, "flags": {}}
@@ -164,12 +181,26 @@ def default(spec: list):
     return options.get("default", first["key"] if isinstance(first, dict) else first)
 
 
+def ours(info: dict) -> bool:
+    """Whether a node is this pack's, whose advanced widgets are folded away (web/fold_advanced.js)."""
+    return info["python_module"].startswith("custom_nodes.")
+
+
 def widget_height(name: str, spec: list) -> int:
-    """Of a widget on a node that was just opened: advanced ones are folded away [canvas pixels]."""
-    options = options_of(spec)
-    if options.get("advanced"):
-        return 0
-    return TEXT_BOX if options.get("multiline") else WIDGET * (1 + has_control(name, spec))
+    """[canvas pixels]"""
+    return TEXT_BOX if options_of(spec).get("multiline") else WIDGET * (1 + has_control(name, spec))
+
+
+def note_height(markdown: str, width: int) -> int:
+    """Of a note with that text [canvas pixels]."""
+    height = NOTE_EDGE
+    for line in markdown.splitlines():
+        heading = len(line) - len(line.lstrip("#"))
+        text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", line.lstrip("#")).replace("*", "").replace("`", "")
+        scale = {1: 2.0, 2: 1.5, 3: 1.2}.get(heading, 1.0)
+        rows = math.ceil(len(text) * NOTE_LETTER * scale / (width - NOTE_EDGE)) or 0.5
+        height += math.ceil(rows * NOTE_LINE * scale) + (12 if heading else 0)
+    return height
 
 
 def pack_version() -> str:

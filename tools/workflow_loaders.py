@@ -6,7 +6,7 @@ import workflow_files as published
 from workflow_builder import Node, Output, WorkflowBuilder
 from workflow_files import File
 
-WIDTH = 400
+WIDTH = 390
 """Of loader nodes, whose file names are long [canvas pixels]."""
 
 WAN_22_SHIFT = 5.0

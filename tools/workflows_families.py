@@ -5,7 +5,7 @@ from pathlib import Path
 import workflow_files as published
 from comfy_host import ROOT
 from workflow_builder import Output, WorkflowBuilder
-from workflow_loaders import WIDTH, Loaded, loader
+from workflow_loaders import Loaded, loader
 from workflows_notes import sample_note, train_note
 from workflows_table import FAMILIES, Family
 
@@ -15,7 +15,7 @@ PROMPT = (
     "soft light on the face"
 )
 NEGATIVE = "blurry, low quality, distorted face, watermark, still picture"
-NOTE_WIDTH, NOTE_HEIGHT = 520, 760
+NOTE_WIDTH, TEXT_WIDTH = 370, 340
 
 WAN_22_HANDOVER = 9
 """With shift 5 the first 9 of 20 steps lie above sigma 0.875, where the high-noise expert works."""
@@ -28,18 +28,18 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
         f"{family.cfg:g}, scheduler {family.scheduler}."
     )
     text = train_note(family.title, family.files, sampling, family.own, family.memory)
-    note = workflow.note(text, column=0, title="Start here", width=NOTE_WIDTH, height=NOTE_HEIGHT)
+    note = workflow.note(text, column=0, title="Start here", width=NOTE_WIDTH)
     loaded = family.load(workflow, False)
+    reward = loader(
+        workflow, "PersonalVideoLoadSemanticReward", {"model_name": published.HPS.name}, [published.HPS], column=1
+    )
     faces = workflow.node("PersonalVideoLoadFaceModel", {"model_name": "insightface/antelopev2"}, column=2)
     identity = workflow.node(
         "PersonalVideoLoadIdentityImages", {"face_model": faces["face_model"], "folder": "[None]"}, column=2
     )
-    shown = workflow.node("PreviewImage", {"images": identity["faces"]}, column=2, room=220, title="The person")
-    photos = workflow.node("PreviewAny", {"source": identity["report"]}, column=2, room=120, title="Photos used")
-    prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "person"}, column=3)
-    reward = loader(
-        workflow, "PersonalVideoLoadSemanticReward", {"model_name": published.HPS.name}, [published.HPS], column=3
-    )
+    shown = workflow.node("PreviewImage", {"images": identity["faces"]}, column=2, room=170, title="The person")
+    photos = workflow.node("PreviewAny", {"source": identity["report"]}, column=2, room=110, title="Photos used")
+    prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "person"}, column=2)
     early = {"high_noise_model": loaded.early} if loaded.early else {}
     trained = workflow.node(
         "PersonalVideoTrainAdapter",
@@ -49,24 +49,24 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
             "negative_prompt": NEGATIVE if family.cfg != 1 else "", "steps": family.training_steps,
             "sampling_steps": family.steps, "cfg": family.cfg, "scheduler": family.scheduler,
             "learning_rate": family.learning_rate, "weight_decay": family.weight_decay,
-            "gradient_checkpointing": "blocks", "filename_prefix": f"loras/{family.title} identity",
+            "filename_prefix": f"loras/{family.title} identity",
         },
-        column=4, width=400, room=320,
+        column=3, width=360, room_below=320,
     )  # fmt: skip
-    report = workflow.node("PreviewAny", {"source": trained["report"]}, column=5, width=420, room=160, title="Report")
-    graph = workflow.node("LossGraphNode", {"loss": trained["loss_map"]}, column=5, width=420, room=260)
+    report = workflow.node("PreviewAny", {"source": trained["report"]}, column=4, width=370, room=190, title="Report")
+    graph = workflow.node("LossGraphNode", {"loss": trained["loss_map"]}, column=4, width=370, room=210)
     clip = workflow.node(
         "SaveAnimatedWEBP",
         {
             "images": trained["before_after"], "fps": family.fps,
             "filename_prefix": f"personalvideo/{family.title} before and after",
         },
-        column=5, width=420, room=240, title="Before (left) and after (right)",
+        column=4, width=370, room=210, title="Before (left) and after (right)",
     )  # fmt: skip
     workflow.group("Read me", [note])
     workflow.group("1. The video model", loaded.nodes)
-    workflow.group("2. Who", [faces, identity, shown, photos])
-    workflow.group("3. Doing what, and judged by", [prompts, reward])
+    workflow.group("2. The judge of meaning and motion", [reward])
+    workflow.group("3. Who, doing what", [faces, identity, shown, photos, prompts])
     workflow.group("4. Train", [trained])
     workflow.group("5. What came out", [report, graph, clip])
     return workflow
@@ -75,32 +75,33 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
 def sample(object_info: dict, family: Family, style: bool) -> WorkflowBuilder:
     workflow = WorkflowBuilder(object_info)
     text = sample_note(family.title, family.files, style, family.own)
-    note = workflow.note(text, column=0, title="Start here", width=NOTE_WIDTH, height=NOTE_HEIGHT)
+    note = workflow.note(text, column=0, title="Start here", width=NOTE_WIDTH)
     loaded = family.load(workflow, style)
     identity = workflow.node(
-        "PersonalVideoApplyLateStepLora", {"model": loaded.model, "lora_name": family.lora}, column=2, width=WIDTH
+        "PersonalVideoApplyLateStepLora", {"model": loaded.model, "lora_name": family.lora}, column=2, width=TEXT_WIDTH
     )
-    positive = workflow.node("CLIPTextEncode", {"clip": loaded.clip, "text": PROMPT}, column=2, width=WIDTH, title="Prompt")
+    positive = workflow.node("CLIPTextEncode", {"clip": loaded.clip, "text": PROMPT}, column=2, width=TEXT_WIDTH, title="Prompt")
     negative = workflow.node(
-        "CLIPTextEncode", {"clip": loaded.clip, "text": NEGATIVE if family.cfg != 1 else ""}, column=2, width=WIDTH,
+        "CLIPTextEncode", {"clip": loaded.clip, "text": NEGATIVE if family.cfg != 1 else ""}, column=2, width=TEXT_WIDTH,
         title="Negative prompt",
     )
     make = two_experts if loaded.early else one_model
     made, video = make(workflow, family, loaded, identity["model"], positive[0], negative[0])
     saved = workflow.node(
-        "SaveVideo", {"video": video, "filename_prefix": f"personalvideo/{family.title}"}, column=4, width=460, room=420,
+        "SaveVideo", {"video": video, "filename_prefix": f"personalvideo/{family.title}"}, column=4, width=360, room=400,
         title="The video",
     )
     workflow.group("Read me", [note])
     workflow.group("1. The video model" + (" and the style" if style else ""), loaded.nodes)
     workflow.group("2. Who, doing what", [identity, positive, negative])
-    workflow.group("3. Sample", made)
-    workflow.group("4. Save", [saved])
+    for title, nodes in made.items():
+        workflow.group(title, nodes)
+    workflow.group(f"{2 + len(made) + 1}. Save", [saved])
     return workflow
 
 
 def one_model(workflow, family: Family, loaded: Loaded, model: Output, positive: Output, negative: Output):
-    """(nodes, VIDEO) of Sample Video."""
+    """({group's title: nodes}, VIDEO) of Sample Video."""
     node = workflow.node(
         "PersonalVideoSampleVideo",
         {
@@ -108,14 +109,14 @@ def one_model(workflow, family: Family, loaded: Loaded, model: Output, positive:
             "steps": family.steps, "cfg": family.cfg, "sampler_name": family.sampler, "scheduler": family.scheduler,
             "fps": family.fps,
         },
-        column=3, width=360,
+        column=3, width=310, room_below=300,
     )  # fmt: skip
-    return [node], node["video"]
+    return {"3. Sample": [node]}, node["video"]
 
 
 def two_experts(workflow, family: Family, loaded: Loaded, model: Output, positive: Output, negative: Output):
-    """(nodes, VIDEO) of the core's own sampling with two models: identity on the one that ends the work."""
-    latent = workflow.node("EmptyHunyuanLatentVideo", family.size, column=3)
+    """({group's title: nodes}, VIDEO) of the core's own sampling with two models: identity on the one that ends the work."""
+    latent = workflow.node("EmptyHunyuanLatentVideo", family.size, column=2, width=TEXT_WIDTH)
     common = {
         "positive": positive, "negative": negative, "steps": family.steps, "cfg": family.cfg,
         "sampler_name": family.sampler, "scheduler": family.scheduler,
@@ -136,9 +137,10 @@ def two_experts(workflow, family: Family, loaded: Loaded, model: Output, positiv
         },
         column=3, title="Low noise, with the identity: the rest",
     )  # fmt: skip
-    decoded = workflow.node("VAEDecode", {"samples": second["LATENT"], "vae": loaded.vae}, column=3)
-    video = workflow.node("CreateVideo", {"images": decoded["IMAGE"], "fps": family.fps}, column=3)
-    return [latent, first, second, decoded, video], video["VIDEO"]
+    decoded = workflow.node("VAEDecode", {"samples": second["LATENT"], "vae": loaded.vae}, column=4, width=360)
+    video = workflow.node("CreateVideo", {"images": decoded["IMAGE"], "fps": family.fps}, column=4, width=360)
+    made = {"3. Size": [latent], "4. Sample: two experts": [first, second], "5. Decode": [decoded, video]}
+    return made, video["VIDEO"]
 
 
 def workflows(object_info: dict) -> dict[Path, WorkflowBuilder]:
