@@ -2,14 +2,18 @@
 #   PYTHON      creates .venv; 3.11 or newer
 #   PYTEST      more arguments for pytest, such as PYTEST="-k adapter -x"
 #   IDENTITIES  how many people the demo trains
+#   FULL        1 for the whole ablation study
+#   WORKERS     processes that share the ablation study
 #   SEED        which people those are, and all of the demo's noise
 PYTHON ?= python3
 PYTEST ?=
 IDENTITIES ?= 1
 SEED ?= 0
+FULL ?=
+WORKERS ?= 2
 RUN := .venv/bin/python
 
-.PHONY: help setup test demo gradients faces clean
+.PHONY: help setup test demo gradients faces ablations clean
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -27,6 +31,9 @@ gradients: setup ## gradients of every model family against finite differences: 
 
 faces: setup ## face models, photos and the semantic reward against their oracles: see benchmarks/results/faces.json
 	@$(RUN) benchmarks/faces.py
+
+ablations: setup ## the paper's ablations on the demo world: see output/ablations/ (FULL=1 WORKERS=2)
+	@$(RUN) benchmarks/ablations.py --workers $(WORKERS) $(if $(FULL),--full)
 
 clean: ## remove .venv, .host and output
 	rm -rf .venv .host output

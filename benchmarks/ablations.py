@@ -1,15 +1,15 @@
 """Does each part of the method do what the paper says? The paper's ablations on the demo world.
 
     make ablations              a subset, in less than half an hour on two cores
-    make ablations FULL=1       10 people x 3 seeds x all arms; several processes may share the work
+    make ablations FULL=1       10 people x 3 seeds x all arms, about 12 hours of processor time
 
-Goes on where it was stopped. Rows, LoRAs and pictures are in output/ablations; with --publish the rows and pictures
-that are there go to benchmarks/results. Nobody of the grid's people was looked at while settings were chosen.
+Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has those
+of the whole study. Nobody of its people was looked at while settings were chosen.
 """
 
 import argparse
-import json
 import logging
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -74,10 +74,25 @@ def save_videos(path: Path, videos) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the whole study instead of its subset")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work, each with one thread")
     arguments = parser.parse_args()
     grid = Grid(OUTPUT, wanted(arguments.full))
-    work(grid)
-    print(json.dumps(grid.rows(), indent=1))
+    command = [sys.executable, __file__, *(["--full"] if arguments.full else [])]
+    others = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(arguments.workers - 1)
+    ]
+    try:
+        work(grid)
+        for other in others:
+            other.wait()
+    finally:
+        for other in others:
+            other.terminate()
+    from ablation_report import write
+
+    print(write(OUTPUT, OUTPUT))
+    if left := len(grid.wanted) - len(grid.rows()):
+        print(f"{left} of {len(grid.wanted)} rows are not there yet; start it again to go on.")
 
 
 if __name__ == "__main__":
