@@ -2,7 +2,7 @@
 
 ``<folder>/<settings>/<prompt and noise>.pvclip``: both names are hashes of everything that decides
 what the clip looks like, so other prompts or settings only add files. What no hash can tell, the model
-with all that hangs on it, is told by the clips themselves: see ``confirm``.
+with all that hangs on it, is told by the clips themselves: see ``TeacherBank.build``.
 """
 
 import errno
@@ -116,8 +116,12 @@ class LatentFiles(ClipFolder):
 
 
 def noise_tolerance(dtype: torch.dtype) -> float:
-    """Relative difference that two runs of one model in ``dtype`` may have; other models are further away."""
-    return 1e-3 + 4 * torch.finfo(dtype).eps
+    """Relative difference that rounding alone may make between two clips of one model in ``dtype``.
+
+    Measured on the demo model: 1.2e-5 in 32 bits between clips sampled together and alone; 0.9 of the rounding
+    unit between half precision and 32 bits.
+    """
+    return 1e-4 + 2 * torch.finfo(dtype).eps
 
 
 def _cannot_write(error: OSError, folder: Path) -> ValueError:

@@ -40,7 +40,8 @@ def most_together(latent: Tensor, required: Callable[[list[int]], float], free: 
     """How many clips shaped like ``latent`` one call should sample.
 
     required: bytes that a call takes for a shape, as the host estimates it. free: bytes. Frames of an image model are
-    its batch, which leaves none for clips; on a CPU a call takes as much longer as it has more clips.
+    its batch, which leaves none for clips. On a CPU one, so that rounding does not depend on which clips are already
+    known, and a resumed run repeats an uninterrupted one bit for bit.
     """
     if latent.ndim < 5 or latent.device.type == "cpu":
         return 1

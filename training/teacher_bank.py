@@ -32,18 +32,22 @@ class StaleBank(Exception):
 
 @dataclass(frozen=True)
 class BankProgress:
-    """done, total: clips of this run. reused: how many of them an earlier run had left. size: of all in bytes."""
+    """done, total: clips of this run. reused: how many of them an earlier run had left. size: of all in bytes.
+
+    place: where they are, for people.
+    """
 
     done: int
     total: int
     reused: int
     size: int
     seconds_left: float
+    place: str
 
     def __str__(self) -> str:
         reused = f", {self.reused} from an earlier run" if self.reused else ""
         left = f"{self.seconds_left / 60:.0f} min" if self.seconds_left >= 90 else f"{self.seconds_left:.0f} s"
-        return f"Original model's clips: {self.done} of {self.total}{reused}; {in_words(self.size)} in all, {left} left"
+        return f"Original model's clips: {self.done} of {self.total}{reused}; {in_words(self.size)} {self.place}, {left} left"
 
 
 class TeacherBank:
@@ -99,13 +103,13 @@ class TeacherBank:
         clip = self._confirmed(first, others) if isinstance(self.clips, ClipFiles) else self.clip(*first)
         wanted = list(dict.fromkeys(key for key in others if key != first))
         missing = [key for key in wanted if key not in self.clips]
-        size = clip.size
+        size, place = clip.size, "on disk" if isinstance(self.clips, ClipFiles) else "in memory"
         check_space(self.clips, size * len(missing))
         reused, started, made = len(wanted) - len(missing), time.monotonic(), 0
 
         def progress() -> BankProgress:
             left = (time.monotonic() - started) / made * (len(missing) - made) if made else 0.0
-            return BankProgress(1 + reused + made, 1 + len(wanted), reused, size * (1 + len(wanted)), left)
+            return BankProgress(1 + reused + made, 1 + len(wanted), reused, size * (1 + len(wanted)), left, place)
 
         tell(progress())
         together = self.together or self.rollout.most_together()
@@ -124,7 +128,7 @@ class TeacherBank:
         (again,) = self._sample([witness])
         if clip_difference(again, self.clips[witness]) > noise_tolerance(self.rollout.dtype):
             self.clips.clear()
-            raise StaleBank("The clips in this folder were made by another model; they are made anew.")
+            raise StaleBank("Original model's clips: those in the folder are another model's; they are made anew")
         return again if witness == first else self.clip(*first)
 
     @torch.no_grad()
