@@ -20,6 +20,7 @@ CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)]+)\)")
 PICTURE = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-\d+)?")
+ITEM = re.compile(r"^- (`[^(（:：]+)", re.MULTILINE)
 QUOTE = re.compile(r"^- `([^`]+)`", re.MULTILINE)
 
 every_node = pytest.mark.parametrize("node", NODES)
@@ -67,12 +68,13 @@ def test_every_node_has_a_page_in_every_language(texts):
 @every_page
 def test_page_names_every_input_and_output(node, language):
     """Under the name of the errors' sentences, and under the one that the node shows."""
-    listed = "\n".join(line for line in read(node, language).splitlines() if line.startswith("- `"))
     names, shown = read_texts(SOURCE)[node], read_texts(language)[node]
-    for part in ("inputs", "outputs"):
+    sections = read(node, language).split("\n## ")[1:3]
+    for part, section in zip(("inputs", "outputs"), sections, strict=True):
+        heads = ITEM.findall(section)
         for key in names[part].keys() - {"control_after_generate"}:
-            assert f"`{names[part][key]['name']}`" in listed
-            assert shown[part][key]["name"] in listed
+            code, label = f"`{names[part][key]['name']}`", shown[part][key]["name"]
+            assert any(code in head and label in head for head in heads), (code, label)
 
 
 @every_page
