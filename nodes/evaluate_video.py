@@ -68,7 +68,7 @@ class EvaluateVideo(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output(display_name="table", tooltip="Every figure with what it means, as Markdown."),
-                io.Image.Output(display_name="plot"),
+                io.Image.Output(display_name="plot", tooltip="The same as a picture: frames, faces, similarity and motion."),
                 io.Float.Output(
                     display_name="face_similarity",
                     tooltip="Mean of max(0, cosine) to the photos over 16 frames, 0..1; 0 if no frame shows a face.",
@@ -89,18 +89,22 @@ class EvaluateVideo(io.ComfyNode):
         frames = frames_of(images)
         if not fps > 0:
             raise ValueError(f"fps: {fps:g} is no number of frames a second; enter that of the video, for example 16.")
-        advance = _progress(len(frames), fps, semantic_reward is not None)
-        with torch.inference_mode(False), torch.no_grad():
-            faces, rows = _faces(frames, identity, face_model, advance)
-            dynamics, flow, remark = _motion(frames, fps, advance)
-            rows += motion_rows(dynamics, flow, remark)
-            rows += _clip(frames, identity, semantic_reward, prompt.strip(), advance)
-            warning = judge_warning(identity.face_model, face_model)
-            remarks = [line for line in (warning, f"Dynamic Degree: {remark}." if remark else "") if line]
-            plot = video_plot(
-                prompt.strip() or "no prompt given", rows, _photos(identity)[0], frames, faces, dynamics, remarks,
-            )
         height, width = frames.shape[-2:]
+        advance = _progress(len(frames), fps, semantic_reward is not None)
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                faces, rows = _faces(frames, identity, face_model, advance)
+                dynamics, flow, remark = _motion(frames, fps, advance)
+                rows += motion_rows(dynamics, flow, remark)
+                rows += _clip(frames, identity, semantic_reward, prompt.strip(), advance)
+        except Exception as error:
+            if not comfy.model_management.is_oom(error):
+                raise
+            raise ValueError(f"images: out of memory at {width} x {height} pixels; scale the frames down first.") from error
+        warning = judge_warning(identity.face_model, face_model)
+        remarks = [line for line in (warning, f"Dynamic Degree: {remark}." if remark else "") if line]
+        title = prompt.strip() or "no prompt given"
+        plot = video_plot(title, rows, _photos(identity)[0], frames, faces, dynamics, remarks)
         rows.append(Row("Video", f"{len(frames)} frames", f"{width} x {height} pixels, {fps:g} frames a second"))
         if warning:
             rows.insert(0, Row("Attention", "not independent", warning))

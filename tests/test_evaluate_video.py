@@ -192,6 +192,27 @@ def test_mistake_gets_its_sentence(server, frames, changes, words):
     assert words in str(caught.value) and caught.value.node_type == "PersonalVideoEvaluateVideo"
 
 
+def test_cancel_answers_at_once(server):
+    """Long before the flow of all pairs is worked out."""
+    def cancel(kind, data):
+        if kind == "progress":
+            server.interrupt()
+
+    with pytest.raises(PromptError) as caught:
+        server.run(still(512, 512, frames=100) | evaluation(["still", 0]), timeout=60, on_event=cancel)
+    assert caught.value.kind == "interrupted" and caught.value.node_type == "PersonalVideoEvaluateVideo"
+
+
+def test_out_of_memory_names_the_size(pack, demo, monkeypatch):
+    def full(frames):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    judge = pack.demo.load.load_face_model("judge")
+    monkeypatch.setattr(judge, "find", full)
+    with pytest.raises(ValueError, match="^images: out of memory at 96 x 64 pixels; scale the frames down first[.]$"):
+        pack.nodes.evaluate_video.EvaluateVideo.execute(torch.zeros(2, 64, 96, 3), demo.identity, judge)
+
+
 def test_frames_with_alpha_grey_ones_and_holes_are_scored_as_their_pictures(pack):
     frames = pack.evaluation.frames
     colour = torch.rand(2, 40, 50, 3)

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from face_material import FACE_MODELS, GROUP_PHOTO, ONE_PERSON, PORTRAIT, read_photo
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +150,19 @@ def test_the_kept_part_of_a_photo_lies_around_the_head(pack):
     photo[:, 400:500, 900:1000] = 1
     kept = pack.rewards.photo_checks.portrait(photo, (900, 400, 1000, 500))
     assert (kept[:, 50:150, 50:150] == 1).all() and kept.sum() == 3 * 100 * 100
+
+
+def test_real_people_are_told_apart_by_the_part_of_a_photo_that_an_identity_keeps(module, pack):
+    """Somebody in the corner of a large photo; then a video of them, and one of another person whose face fills it."""
+    [pair] = pack.rewards.face_files.list_face_models([], [FACE_MODELS])
+    judge = pack.rewards.face_loading.load_face_model(pair, torch.float32)
+    person = read_photo(GROUP_PHOTO, ONE_PERSON)
+    scene = F.pad(person, (500, 60, 300, 20), value=0.4)
+    photo = pack.rewards.photos.Photo("scene", scene[0], None, "")
+    identity, _ = pack.rewards.photo_checks.choose_photos([photo], judge)
+    assert max(identity.photos[0].shape) < max(scene.shape)
+    references = module.reference_embeddings(identity, judge)
+    assert (references @ identity.embeddings.T).item() > 0.95
+    own, other = (module.face_similarity(judge, video, references) for video in (person.flip(3), read_photo(PORTRAIT)))
+    assert own.share == other.share == 1
+    assert own.score > 0.8 and other.score < 0.3
