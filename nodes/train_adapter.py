@@ -135,10 +135,11 @@ class TrainAdapter(io.ComfyNode):
                 io.Int.Input("identity_frames", default=1, min=1, max=64, advanced=True,
                              tooltip="Frames a step that the identity loss looks at, 1 to 64. More is steadier, and needs "
                              "more time and memory. The paper: 1."),
-                io.Combo.Input("gradient_checkpointing", options=list(CHECKPOINTING), default="steps", advanced=True,
-                               tooltip="Recompute activations in the backward pass instead of keeping them. steps: one "
-                               "sampling step at a time. blocks: also one transformer block at a time, slowest and "
-                               "smallest. off: fastest, for small models."),
+                io.Combo.Input("gradient_checkpointing", options=list(CHECKPOINTING), default="auto", advanced=True,
+                               tooltip="How much is computed again for the gradient instead of kept in memory. auto: the "
+                               "fastest way that fits, which the progress line names. off: nothing, fastest. steps: one "
+                               "sampling step at a time. blocks: also one block at a time. offload: as blocks, and what is "
+                               "kept waits in CPU memory; slowest and smallest."),
                 io.String.Input("trigger_word", default="sks",
                                 tooltip="The word for the person, the same as in Simulated Prompts; stored in the LoRA."),
                 io.Combo.Input("learning_rate_schedule", options=list(SCHEDULES), default="decay", advanced=True,
@@ -212,7 +213,7 @@ class TrainAdapter(io.ComfyNode):
             if not comfy.model_management.is_oom(error):
                 raise
             comfy.model_management.unload_all_models()
-            raise ValueError(_memory_advice(run.settings, width, height, length)) from error
+            raise ValueError(run.memory.advice(run.latent)) from error
 
         report = run.report(time.monotonic() - started)
         before_after = side_by_side(run.before, run.after)
@@ -261,13 +262,3 @@ def _loss_map(run: TrainingRun) -> dict[str, list[float]]:
         level = losses[0] if losses else 0.0
         losses = [level, level + 1e-6]
     return {"loss": losses}
-
-
-def _memory_advice(settings: TrainingSettings, width: int, height: int, length: int) -> str:
-    if settings.gradient_checkpointing != "blocks":
-        return "Out of memory; set gradient_checkpointing to blocks."
-    if settings.gradient_steps > 1 or settings.num_frames > 2:
-        return (f"Out of memory; lower gradient_steps (now {settings.gradient_steps}) to 1 "
-                f"and num_frames (now {settings.num_frames}) to 2.")
-    return (f"Out of memory; lower width and height (now {width} x {height}) by a third, "
-            f"or length (now {length}) by half.")

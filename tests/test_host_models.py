@@ -1,7 +1,5 @@
 """Models and VAEs of the host beyond the demo's own: what fits works, what does not is named."""
 
-from dataclasses import replace
-
 import comfy.model_management
 import comfy.model_patcher
 import comfy.supported_models
@@ -57,15 +55,6 @@ def test_length_between_two_valid_ones_names_both(pack, demo, wan_vae):
 def test_vae_of_another_model_is_named(pack, edit_model, wan_vae):
     with pytest.raises(ValueError, match="vae: this is a video VAE; connect the image VAE"):
         pack.nodes.video_latent.empty_latent(edit_model, wan_vae, 64, 64, 5)
-
-
-def test_out_of_memory_says_what_to_lower(pack, demo):
-    advice = pack.nodes.train_adapter._memory_advice
-    assert "gradient_checkpointing to blocks" in advice(demo.settings, 64, 64, 8)
-    checkpointed = replace(demo.settings, gradient_checkpointing="blocks")
-    assert "gradient_steps (now 2) to 1" in advice(checkpointed, 64, 64, 8)
-    small = replace(checkpointed, gradient_steps=1)
-    assert "width and height (now 64 x 64)" in advice(small, 64, 64, 8)
 
 
 @pytest.mark.parametrize("preset, steps, rate, decay", [

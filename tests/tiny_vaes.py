@@ -63,18 +63,18 @@ def wan22(dtype=torch.float32):
         ), dtype)  # fmt: skip
 
 
-def hunyuan(dtype=torch.float32, layers=1):
-    """HunyuanVideo, 32 channels instead of 128, one layer a block instead of two."""
-    config = dict(double_z=True, z_channels=16, resolution=256, in_channels=3, out_ch=3, ch=32, ch_mult=[1, 1, 2, 2],
+def hunyuan(dtype=torch.float32, layers=1, growth=(1, 1, 2, 2)):
+    """HunyuanVideo, 32 channels instead of 128, one layer a block instead of two, less growth from block to block."""
+    config = dict(double_z=True, z_channels=16, resolution=256, in_channels=3, out_ch=3, ch=32, ch_mult=list(growth),
                   num_res_blocks=layers, attn_resolutions=[], dropout=0.0, conv3d=True, time_compress=4)  # fmt: skip
     with _smaller(comfy.sd, "AutoencoderKL", ddconfig=config):
         return load(comfy.sd.AutoencoderKL(embed_dim=16), dtype)
 
 
-def hunyuan15(dtype=torch.float32, layers=1):
+def hunyuan15(dtype=torch.float32, layers=1, channels=(8, 8, 16, 32, 32)):
     """HunyuanVideo 1.5, 8 to 32 channels instead of 128 to 1024, one layer a block instead of two."""
     module = comfy.ldm.hunyuan_video.vae_refiner
-    sizes = dict(block_out_channels=[8, 8, 16, 32, 32], num_res_blocks=layers)
+    sizes = dict(block_out_channels=list(channels), num_res_blocks=layers)
     with _smaller(module, "Decoder", **sizes), _smaller(module, "Encoder", **sizes):
         config = dict(in_channels=3, out_channels=3, z_channels=32, ffactor_spatial=16, ffactor_temporal=4)
         network = nn.Module()
@@ -82,9 +82,9 @@ def hunyuan15(dtype=torch.float32, layers=1):
         return load(network, dtype)
 
 
-def cogvideo(dtype=torch.float32, layers=1):
+def cogvideo(dtype=torch.float32, layers=1, channels=(32, 32, 64, 64)):
     """CogVideoX, 32 and 64 channels instead of 128 to 512, one layer a block instead of three."""
-    sizes = dict(block_out_channels=(32, 32, 64, 64), layers_per_block=layers)
+    sizes = dict(block_out_channels=channels, layers_per_block=layers)
     with _smaller(comfy.ldm.cogvideo.vae, "AutoencoderKLCogVideoX", **sizes):
         return load(comfy.ldm.cogvideo.vae.AutoencoderKLCogVideoX(latent_channels=16), dtype)
 

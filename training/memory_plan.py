@@ -4,7 +4,7 @@ The costs that the estimate is made of (``memory_costs.json``) are counted, not 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 MODES = ("off", "steps", "blocks", "offload")
 FEWEST_FRAMES = 2  # that the semantic reward can compare
 GB = 1e9
+UNKNOWN_DECODER = "HunyuanFrames"  # the most expensive one
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Decoder:
 class Demand:
     """What a run needs memory for.
 
-    weights: bytes of every network that is loaded while training, optimizer state included. cast: bytes of weights that
-    the host converts in every model call (8-bit files). family: of the costs. layers: the model's blocks. number: bytes
-    of one number that the model computes with. fused_attention: whether attention needs no matrix of tokens x tokens;
-    heads: of attention. guided: with and without prompt, cfg is not 1. gradient_steps: K. frames: decoded a step.
-    fewest: frames that have to be. clip: frames of the whole clip. pixels: of one. decoder; tiny: a smaller one,
-    if there is one. rewards: bytes that a scored frame keeps.
+    weights: bytes of every network that is loaded while training, with the adapter and its optimizer. cast: bytes of
+    weights that the host converts in every model call (8-bit files). family: of the costs. layers: the model's blocks.
+    number: bytes of one number that the model computes with. heads: of its attention where that makes a matrix of
+    tokens x tokens, else 0. guided: with and without prompt, cfg is not 1. gradient_steps: K. frames: decoded a step;
+    fewest: as many have to be. clip: frames of the clip that their gradient reaches. pixels: of one. decoder; tiny: a smaller one, if there
+    is one. frame_reward: bytes that a reward on every frame keeps. step_reward: those of the rewards once a step.
     """
 
     weights: int
@@ -52,7 +53,6 @@ class Demand:
     family: str
     layers: tuple[Layer, ...]
     number: int
-    fused_attention: bool
     heads: int
     guided: bool
     gradient_steps: int
@@ -62,7 +62,8 @@ class Demand:
     pixels: int
     decoder: Decoder
     tiny: Decoder | None
-    rewards: int
+    frame_reward: int
+    step_reward: int
 
 
 @dataclass(frozen=True)
@@ -75,41 +76,48 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """device, cpu: bytes that there are on the training device and for it to wait in CPU memory; cpu is None where
+    both are the same memory."""
+
+    device: int
+    cpu: int | None
+
+    def allows(self, device: int, cpu: int) -> bool:
+        if self.cpu is None:
+            return device + cpu <= self.device
+        return device <= self.device and cpu <= self.cpu
+
+
+@dataclass(frozen=True)
 class Plan:
-    """option: what to do; peak: bytes that it takes at most; available: bytes that there are; sentence: for people."""
+    """option: what to do. sentence: what that is and why, for people."""
 
     option: Option
-    peak: int
-    available: int
     sentence: str
 
 
 def peak(demand: Demand, option: Option) -> int:
     """Most bytes that are needed at any time, weights included."""
-    cost = _costs()["families"][demand.family]
-    batch = 2 if demand.guided else 1
-    widest = max(demand.layers, key=lambda layer: layer.tokens * layer.width)
-    number = str(demand.number)
-
-    def scaled(rate: float) -> float:
-        return rate * widest.tokens * widest.width
-
+    rates = _costs()["families"][demand.family][str(demand.number)]
+    widest = max(layer.tokens * layer.width for layer in demand.layers)
+    rest, in_steps, in_blocks = (rates[name] * widest for name in ("rest", "steps", "blocks"))
     saved = [_layer_bytes(demand, layer, "saved") for layer in demand.layers]
-    whole_step = batch * (sum(saved) + scaled(cost["rest"][number])) + demand.cast
-    working = batch * scaled(cost["transient"][number])
-    together = 1 if option.mode == "offload" else batch
-    block = together * (max(saved) + scaled(cost["transient"][number])) + demand.cast / len(demand.layers)
-    kept = batch * (sum(_layer_bytes(demand, layer, "kept") for layer in demand.layers) + scaled(cost["rest"][number]))
-    step = {
-        "off": demand.gradient_steps * whole_step,
-        "steps": whole_step + working,
-        "blocks": kept + block,
-        "offload": batch * scaled(cost["rest"][number]) + block,
-    }[option.mode]
-    scored = _decoded(demand, option) + option.frames * demand.rewards
+    kept = sum(_layer_bytes(demand, layer, "kept") for layer in demand.layers)
+    clips = 2 if demand.guided else 1
+    whole = clips * (sum(saved) + rest) + demand.cast
+    block = max(saved) + in_blocks
+    cast = demand.cast / len(demand.layers)
+    scored = _decoded(demand, option) + demand.step_reward
     if option.mode == "off":
-        return round(demand.weights + step + max(working, scored))
-    return round(demand.weights + max(step, scored))
+        scored += option.frames * demand.frame_reward
+        return round(demand.weights + demand.gradient_steps * whole + max(clips * in_steps, scored))
+    step = {
+        "steps": whole + clips * in_steps,
+        "blocks": clips * (kept + rest + block) + cast,
+        "offload": clips * rest + block + cast,
+    }[option.mode]
+    return round(demand.weights + max(step, scored + demand.frame_reward))
 
 
 def cpu_bytes(demand: Demand, option: Option) -> int:
@@ -119,47 +127,50 @@ def cpu_bytes(demand: Demand, option: Option) -> int:
     return (2 if demand.guided else 1) * round(sum(_layer_bytes(demand, layer, "kept") for layer in demand.layers))
 
 
-def options(demand: Demand, modes: Sequence[str] = MODES) -> list[Option]:
-    """Every way, the one with the smallest loss first: slower ones before those that see less or worse frames."""
+def options(demand: Demand) -> list[Option]:
+    """Every way, the one that loses least first: slower ones before those that see fewer or worse frames."""
     frames = list(dict.fromkeys((demand.frames, max(demand.fewest, min(FEWEST_FRAMES, demand.frames)))))
     decoders = (False, True) if demand.tiny else (False,)
-    return [Option(mode, count, tiny) for tiny in decoders for count in frames for mode in modes]
+    return [Option(mode, count, tiny) for tiny in decoders for count in frames for mode in MODES]
 
 
-def choose(demand: Demand, available: int, cpu_available: int, mode: str = "auto") -> Plan | None:
-    """The first option that fits, None if none does. mode: "auto", or one that the user wants, fitting or not."""
-    if mode != "auto":
-        option = Option(mode, demand.frames)
-        return Plan(option, peak(demand, option), available, sentence(demand, option, available, None))
+def more_frugal(demand: Demand, option: Option) -> Option | None:
+    """The next one that a run can go on with, None if there is none: the decoder stays, as the teacher's frames are its."""
+    ways = [other for other in options(demand) if other.tiny == option.tiny and other.frames <= option.frames]
+    later = ways[ways.index(option) + 1:] if option in ways else []
+    return next((other for other in later if MODES.index(other.mode) >= MODES.index(option.mode)), None)
+
+
+def choose(demand: Demand, budget: Budget) -> Plan | None:
+    """The first option that fits, None if none does."""
     refused = None
     for option in options(demand):
-        if peak(demand, option) <= available and cpu_bytes(demand, option) <= cpu_available:
-            return Plan(option, peak(demand, option), available, sentence(demand, option, available, refused))
+        if budget.allows(peak(demand, option), cpu_bytes(demand, option)):
+            return Plan(option, sentence(demand, option, budget, refused))
         refused = option
     return None
 
 
-def first_that_fits(candidates: Iterable[tuple[str, Demand]], available: int, cpu_available: int) -> str | None:
+def first_that_fits(candidates: Iterable[tuple[str, Demand]], budget: Budget) -> str | None:
     """The name of the first of the smaller runs that fits."""
-    return next((name for name, demand in candidates if choose(demand, available, cpu_available)), None)
+    return next((name for name, demand in candidates if choose(demand, budget)), None)
 
 
-def sentence(demand: Demand, option: Option, available: int, refused: Option | None) -> str:
-    """What is done and why, for people."""
+def sentence(demand: Demand, option: Option, budget: Budget, refused: Option | None = None) -> str:
+    """What is done and, if a faster way was refused, why."""
     what = {
         "off": "nothing is computed twice",
-        "steps": "each sampling step is computed again for its gradient",
-        "blocks": "each sampling step is computed again for its gradient, block by block",
-        "offload": "each sampling step is computed again block by block, and what is kept between blocks waits in CPU memory",
+        "steps": "sampling steps are computed again for the gradient",
+        "blocks": "sampling steps are computed again for the gradient, block by block",
+        "offload": "sampling steps are computed again for the gradient, block by block, what is kept between blocks waits "
+        "in CPU memory, and frames are decoded one by one",
     }[option.mode]
-    if option.mode == "offload" and demand.guided:
-        what += ", with and without prompt one after the other"
     if option.frames < demand.frames:
-        what += f"; {option.frames} instead of {demand.frames} frames are compared"
+        what += f"; {option.frames} instead of {demand.frames} frames a step"
     if option.tiny:
-        what += "; frames are decoded by the tiny VAE"
-    reason = f", because less of this would take {_gb(peak(demand, refused))}" if refused else ""
-    return f"Memory: about {_gb(peak(demand, option))} of {_gb(available)} GB; {what}{reason and reason + ' GB'}."
+        what += "; the tiny VAE decodes them"
+    reason = f", because less would take {_gb(peak(demand, refused))} GB" if refused else ""
+    return f"Memory: about {_gb(peak(demand, option))} of {_gb(budget.device)} GB; {what}{reason}."
 
 
 def _gb(size: float) -> str:
@@ -170,7 +181,7 @@ def _layer_bytes(demand: Demand, layer: Layer, what: str) -> float:
     """Of one layer and one clip. what: "saved", all that backward needs, or "kept", what recomputation starts from."""
     width, hidden = _costs()["blocks"][layer.kind][what][str(demand.number)]
     size = layer.tokens * (width * layer.width + hidden * layer.hidden)
-    if what == "saved" and not demand.fused_attention:
+    if what == "saved":
         size += 2 * demand.heads * layer.tokens**2 * demand.number
     return size
 
@@ -178,9 +189,10 @@ def _layer_bytes(demand: Demand, layer: Layer, what: str) -> float:
 def _decoded(demand: Demand, option: Option) -> float:
     """Bytes that decoding with gradient takes."""
     decoder = demand.tiny if option.tiny else demand.decoder
-    cost = _costs()["decoders"].get(decoder.kind) or _costs()["decoders"]["WholeClip"]
-    frame, clip, all_frames = cost["plain" if option.mode == "off" else "recomputed"]
-    full_frames = min(frame * option.frames + clip * demand.clip, all_frames * demand.clip)
+    costs = _costs()["decoders"]
+    fixed, frame, clip, most = costs.get(decoder.kind, costs[UNKNOWN_DECODER])["plain" if option.mode == "off" else "recomputed"]
+    together = 1 if option.mode == "offload" else option.frames
+    full_frames = min(fixed + frame * together + clip * demand.clip, most * demand.clip)
     return full_frames * demand.pixels * decoder.width * decoder.number
 
 

@@ -24,11 +24,12 @@ from ..rewards.semantic import SemanticReward
 from .bank_files import ClipKey
 from .bank_identity import bank_identity
 from .bank_location import BankLocation, Stores, clip_bytes
-from .checkpointing import BlockCheckpointing
 from .draws import Draws
 from .frame_decoder import FrameDecoder
 from .high_noise_expert import BOUNDARY, EarlySteps, check_pair, early_steps, sample_early_steps
 from .host_autograd import managed, release, require_host, resident, revive, static_clone
+from .memory import Memory
+from .memory_demand import RunParts
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
@@ -84,9 +85,6 @@ class TrainingRun:
         self.model = static_clone(model, "model")
         self.high_noise_model = high_noise_model and static_clone(high_noise_model, "high_noise_model")
         self.clip = clip
-        self.decoder = FrameDecoder(
-            vae, self.model.load_device, settings.vae_gradient_chunks or None, settings.gradient_checkpointing != "off"
-        )
         self.semantic_reward = semantic_reward
         self.prompts = prompts
         self.negative_prompt = negative_prompt
@@ -113,11 +111,17 @@ class TrainingRun:
             self.changed = changed_settings(lora_path, settings) if resume else []
         self.injection = LateStepInjection(self.adapter.residuals(), settings.start_percent, WINDOW_END)
         self.injection.attach(self.model)
-        if settings.gradient_checkpointing == "blocks":
-            BlockCheckpointing(self.architecture).attach(self.model)
         self.reward_networks = [managed(self.identity.face_model.networks)]
         if semantic_reward is not None:
             self.reward_networks.append(managed(semantic_reward.networks))
+        decoder = FrameDecoder(vae, self.model.load_device, settings.vae_gradient_chunks or None)
+        remembered = 0 if teacher_clips is None or isinstance(teacher_clips, BankLocation) else len(self._all_clips)
+        self.memory = Memory(
+            RunParts(self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, semantic_reward,
+                     self.adapter, settings, min(settings.gradient_steps, settings.sampling_steps - self.first_late_step)),
+            latent, remembered * clip_bytes(decoder, latent),
+        )
+        self.decoder = self.memory.decoder
         self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
 
     def execute(
@@ -133,9 +137,13 @@ class TrainingRun:
         """
         positives = [self._encode(prompt) for prompt in self.prompts]
         negative = self._encode(self.negative_prompt)
+        if text_encoder := getattr(self.clip, "patcher", None):
+            release(text_encoder)
         text_features = self._text_features()
         schedule = negative, self.settings.cfg, self.sigmas, self.latent
-        clips = self.draws.clips(self.state.step, self.settings.steps)
+        clips = self._all_clips
+        self.memory.say = say
+        say(self.memory.sentence)
         stores = self._stores(len(clips))
 
         def tell(progress: BankProgress) -> None:
@@ -160,6 +168,7 @@ class TrainingRun:
                     self._train(bank, clips, tell, after_step)
 
             self.decoder.prepare()
+            self.memory.make_room()
             try:
                 with_rollout(self.model, positives, *schedule, body)
             finally:
@@ -213,6 +222,11 @@ class TrainingRun:
         """(prompt, noise seed) of the clip before and after."""
         return len(self.prompts) - 1, self.settings.seed
 
+    @property
+    def _all_clips(self) -> list[ClipKey]:
+        """Those of the steps to come."""
+        return self.draws.clips(self.state.step, self.settings.steps)
+
     def _stores(self, clips: int) -> Stores:
         """Where the original model's clips are: the held-out one and ``clips`` others."""
         if not isinstance(self.teacher_clips, BankLocation):
@@ -228,7 +242,8 @@ class TrainingRun:
         self, bank: TeacherBank, clips: list[ClipKey], tell: Callable[[BankProgress], None], after_step: AfterStep
     ) -> None:
         trainer = Trainer(
-            bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture
+            bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture,
+            self.memory,
         )
 
         def saved_step(record, preview) -> None:

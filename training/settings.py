@@ -16,7 +16,7 @@ class TrainingSettings:
     num_frames: M of Eq. 3. identity_frames: frames scored by Eq. 2 a step (the paper: one).
     learning_rate_schedule: constant (the paper), or decay: falls to zero over the second half.
     bank_seeds: initial noises a prompt. preserve_weight: weight of the L1 to the teacher's
-    frames outside the head (not in the paper). gradient_checkpointing: one of CHECKPOINTING.
+    frames outside the head (not in the paper). gradient_checkpointing: one of CHECKPOINTING, auto for what fits.
     identity_cap: similarity above which a frame earns nothing more, 0 for none (not in the paper).
     vae_gradient_chunks: how far back gradient reaches in VAEs that decode in chunks, 0 for all the way.
     """
@@ -64,6 +64,13 @@ PRESETS = {
     "paper (AnimateDiff)": dict(_PAPER, steps=800, learning_rate=1e-4, weight_decay=1e-2, cfg=7.5),
     "paper (HunyuanVideo)": dict(_PAPER, steps=4000, learning_rate=2e-5, weight_decay=1e-4, cfg=1.0),
 }
+
+
+def frames_a_step(settings: TrainingSettings, scored: bool) -> int:
+    """How many frames a training step has to look at. scored: whether the semantic reward takes part."""
+    if scored or settings.preserve_weight:
+        return max(settings.num_frames, settings.identity_frames)
+    return settings.identity_frames
 
 
 def apply_preset(settings: TrainingSettings, preset: str) -> TrainingSettings:

@@ -12,8 +12,9 @@ from ..adapters.low_rank import LowRankAdapter
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.identity import identity_consistency_loss
 from ..rewards.semantic import semantic_consistency_loss
-from .checkpointing import mutations_allowed
+from .checkpointing import mutations_allowed, recomputed
 from .draws import Draws
+from .memory import Memory
 from .preservation import preservation_loss
 from .settings import TrainingSettings
 from .state import StepRecord, TrainingState
@@ -50,6 +51,7 @@ class Trainer:
         settings: TrainingSettings,
         state: TrainingState,
         architecture: Architecture,
+        memory: Memory,
     ):
         self.bank = bank
         self.rollout = bank.rollout
@@ -61,6 +63,7 @@ class Trainer:
         self.settings = settings
         self.state = state
         self.architecture = architecture
+        self.memory = memory
         self.first_step = state.step
         self.optimizer = torch.optim.AdamW(
             adapter.parameters(),
@@ -77,14 +80,33 @@ class Trainer:
         Raises TrainingFailure if a loss is not finite or faces are never found.
         """
         while self.state.step < self.settings.steps:
-            with mutations_allowed(self.architecture):
-                loss, record, preview = self.loss(self.draws.generator(self.state.step))
-                if loss is not None:
-                    self._update(loss)
+            record, preview = self._step()
             self.state.step += 1
             self.state.history.append(record)
             self._check_hit_rate()
             after_step(record, preview)
+
+    def _step(self) -> tuple[StepRecord, tuple[Tensor, Tensor]]:
+        """One step; if memory runs out before anything has changed, the same again in a more frugal way."""
+        loss, record, preview = self._attempt() or self._attempt()
+        if loss is not None:
+            self._update(loss)
+        return record, preview
+
+    def _attempt(self) -> tuple[float | None, StepRecord, tuple[Tensor, Tensor]] | None:
+        """The gradient of the coming step, with the loss; None if memory ran out and less will be used."""
+        try:
+            with mutations_allowed(self.architecture):
+                loss, record, preview = self.loss(self.draws.generator(self.state.step))
+                if loss is not None:
+                    self.optimizer.zero_grad()
+                    (loss * self._scale).backward()
+            return None if loss is None else loss.item(), record, preview
+        except Exception as error:
+            if not self.memory.step_down(error):
+                raise
+        self.memory.empty_caches()  # only now has the error let go of the step's tensors
+        return None
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor | None, StepRecord, tuple[Tensor, Tensor]]:
         """L_train of Eq. 5 for one random prompt, one initial noise and M random frames.
@@ -95,9 +117,8 @@ class Trainer:
         settings = self.settings
         clip = self.teacher_clip(*self.draws.clip(generator))
         latents = self.student_latents(clip)
-        sampled = max(settings.num_frames, settings.identity_frames)
-        frames = torch.randperm(self.decoder.count(latents), generator=generator)[:sampled].tolist()
-        student = self.decoder.decode(latents, frames)
+        frames = self._frames(clip, self.decoder.count(latents), generator)
+        student = self._decode(latents, frames)
 
         student_faces = largest_faces(self.identity.face_model, student)
         teacher_faces = [clip.faces[frame] for frame in frames]
@@ -136,7 +157,7 @@ class Trainer:
         first_with_gradient = max(first, last - self.settings.gradient_steps)
         with torch.no_grad():
             x = self.rollout.run(clip.switch_latents, first, first_with_gradient)
-        x = self.rollout.run(x, first_with_gradient, last, self.settings.gradient_checkpointing != "off")
+        x = self.rollout.run(x, first_with_gradient, last, self.memory.recomputes)
         return self.rollout.to_vae(x)
 
     def teacher_clip(self, prompt: int, seed: int) -> TeacherClip:
@@ -162,13 +183,39 @@ class Trainer:
             student[usable], faces, self.identity, self.settings.augmentation, generator, self.settings.identity_cap
         )
 
+    def _frames(self, clip: TeacherClip, count: int, generator: torch.Generator) -> list[int]:
+        """The random frames of this step; where only the identity is rewarded, those first that show a face."""
+        frames = torch.randperm(count, generator=generator).tolist()
+        if not (self._scored or self.settings.preserve_weight):
+            frames.sort(key=lambda frame: clip.faces[frame] is None)
+        return frames[:self.memory.frames]
+
+    def _decode(self, latents: Tensor, frames: list[int]) -> Tensor:
+        if not self.memory.one_by_one:
+            return self.decoder.decode(latents, frames)
+        return torch.cat([
+            recomputed(lambda latents, frame=frame: self.decoder.decode(latents, [frame]), latents) for frame in frames
+        ])
+
+    @property
+    def _scored(self) -> bool:
+        """Whether the semantic reward takes part."""
+        return self.bank.semantic_reward is not None and self.settings.semantic_weight > 0
+
     def _semantic(self, student: Tensor, clip: TeacherClip, frames: list[int]) -> Tensor:
         """Eqs. 3 and 4 on the M sampled frames; 0 without a semantic reward."""
-        semantic_reward = self.bank.semantic_reward
-        if semantic_reward is None or not self.settings.semantic_weight:
+        if not self._scored:
             return student.new_zeros(())
-        scores = semantic_reward.score(student, self.bank.text_features[clip.prompt])
-        return semantic_consistency_loss(scores, clip.scores[frames], semantic_reward.logit_scale)
+        reward, text = self.bank.semantic_reward, self.bank.text_features[clip.prompt]
+        if self.memory.recomputes:
+            scores = torch.cat([recomputed(lambda frame: reward.score(frame, text), frame) for frame in student.split(1)])
+        else:
+            scores = reward.score(student, text)
+        return semantic_consistency_loss(scores, clip.scores[frames], reward.logit_scale)
+
+    @property
+    def _scale(self) -> float:
+        return HALF_PRECISION_SCALE if self.rollout.dtype == torch.float16 else 1.0
 
     def _learning_rate(self) -> float:
         """Of the coming step; the optimizer's first moments are not yet reliable, so it rises for a few steps."""
@@ -178,15 +225,12 @@ class Trainer:
         fall = min(1.0, 2 * (1 - self.state.step / self.settings.steps))
         return self.settings.learning_rate * rise * fall
 
-    def _update(self, loss: Tensor) -> None:
+    def _update(self, loss: float) -> None:
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
-        self.optimizer.zero_grad()
-        scale = HALF_PRECISION_SCALE if self.rollout.dtype == torch.float16 else 1.0
-        (loss * scale).backward()
         for parameter in self.adapter.parameters():
-            parameter.grad.div_(scale)
+            parameter.grad.div_(self._scale)
         norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), GRADIENT_CLIP)
-        if not (math.isfinite(loss.item()) and torch.isfinite(norm)):
+        if not (math.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingFailure(
                 f"The loss is no longer a number at step {self.state.step + 1}; lower learning_rate "
                 f"(now {self.settings.learning_rate:g}) or use a model in bf16 instead of fp16."

@@ -32,8 +32,11 @@ class ChunkedFrames(FrameSource):
         """The host's chunks, in order."""
         raise NotImplementedError
 
-    def run(self, features, part: slice, cache):
-        """-> (frames [1, 3, F, H, W], next cache). Must not change ``cache``; it is None in the first chunk."""
+    def run(self, features, part: slice, cache, checkpointing: bool = False):
+        """-> (frames [1, 3, F, H, W], next cache). Must not change ``cache``; it is None in the first chunk.
+
+        checkpointing: its layers are recomputed one by one, inside of the chunk's recomputation.
+        """
         raise NotImplementedError
 
     def frames(self, latents, frames, gradient_chunks, checkpointing):
@@ -47,6 +50,6 @@ class ChunkedFrames(FrameSource):
             check_interrupt()
             chunk = chunks[number]
             with torch.set_grad_enabled(torch.is_grad_enabled() and number in differentiable):
-                decoded, cache = call(self.run, features, chunk.part, cache, checkpointing=checkpointing)
+                decoded, cache = call(self.run, features, chunk.part, cache, checkpointing, checkpointing=checkpointing)
             images |= {frame: decoded[0, :, frame - chunk.first] for frame in frames if home[frame] == number}
         return torch.stack([images[frame] for frame in frames])

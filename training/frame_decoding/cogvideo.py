@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from comfy.ldm.cogvideo.vae import AutoencoderKLCogVideoX
 from torch import Tensor
 
+from .base import call
 from .chunked import Chunk, ChunkedFrames
 
 CHUNK = 4
@@ -41,12 +42,13 @@ class CogVideoFrames(ChunkedFrames):
         starts = range(0, frames, CHUNK)
         return [Chunk(slice(a, a + CHUNK), a, min(a + CHUNK, frames)) for a in starts]
 
-    def run(self, features, part, cache):
+    def run(self, features, part, cache, checkpointing=False):
         decoder = self.network.decoder
         hidden, latents = (value[:, :, part] for value in features)
         cache, next_cache = cache or {}, {}
         for number, block in enumerate(decoder.up_blocks[self._low:]):
-            hidden, next_cache[number] = block(hidden, None, _resize(latents, hidden), conv_cache=cache.get(number))
+            resized, carried = _resize(latents, hidden), cache.get(number)
+            hidden, next_cache[number] = call(block, hidden, None, resized, carried, checkpointing=checkpointing)
         hidden, next_cache["norm"] = decoder.norm_out(hidden, _resize(latents, hidden), conv_cache=cache.get("norm"))
         frames, next_cache["out"] = decoder.conv_out(decoder.conv_act(hidden), conv_cache=cache.get("out"))
         return frames, next_cache

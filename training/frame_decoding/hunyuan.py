@@ -3,12 +3,15 @@
 The part at latent resolution runs with gradient on all latents: that cost grows with the clip's length.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from comfy.ldm.hunyuan_video import vae_refiner
 from comfy.ldm.modules.diffusionmodules import model as diffusion
 from comfy.ldm.modules.diffusionmodules.model import conv_carry_causal_3d
-from torch import nn
+from torch import Tensor, nn
 
+from .base import call
 from .chunked import Chunk, ChunkedFrames
 from .windows import Stage, WindowedFrames
 
@@ -33,18 +36,30 @@ class HunyuanFrames(ChunkedFrames):
         bounds = [(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK)]
         return [Chunk(slice(start, end), max(0, 4 * start - 3), 4 * end - 3) for start, end in bounds]
 
-    def run(self, features, part, cache):
+    def run(self, features, part, cache, checkpointing=False):
+        hidden, next_cache = features[:, :, part], []
+        for number, layer in enumerate(self._layers):
+            carried = None if cache is None else cache[number]
+            hidden, carry = call(_carrying, layer, hidden, carried, checkpointing=checkpointing)
+            next_cache.append(carry)
+        return hidden, next_cache
+
+    @property
+    def _layers(self) -> list[Callable]:
+        """(hidden, carried, carry) -> hidden: takes from the one list what the chunk before put into the other."""
         decoder = self.network.decoder
-        carried = None if cache is None else list(cache)  # the host takes from its front
-        carry = []
-        hidden = features[:, :, part]
+        layers = []
         for level in reversed(decoder.up):
-            for block in level.block:
-                hidden = block(hidden, None, carried, carry)
+            layers += [lambda hidden, *lists, block=block: block(hidden, None, *lists) for block in level.block]
             if hasattr(level, "upsample"):
-                hidden = level.upsample(hidden, carried, carry)
-        hidden = F.silu(decoder.norm_out(hidden))
-        return conv_carry_causal_3d([hidden], decoder.conv_out, carried, carry), carry
+                layers.append(level.upsample)
+        return [*layers, lambda hidden, *lists: conv_carry_causal_3d([F.silu(decoder.norm_out(hidden))], decoder.conv_out, *lists)]
+
+
+def _carrying(layer: Callable, hidden: Tensor, carried: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+    carry = []
+    carried = None if carried is None else list(carried)  # the host takes from its front
+    return layer(hidden, carried, carry), carry
 
 
 class Hunyuan15Frames(WindowedFrames):

@@ -1,0 +1,140 @@
+"""How a run copes with little memory: the plan acts, running out costs one step, and nothing unneeded stays loaded."""
+
+import comfy.model_management
+import pytest
+import torch
+from family_world import FamilyWorld
+from tiny_vaes import taehv
+
+
+def parameters(run):
+    return torch.cat([parameter.detach().flatten() for parameter in run.adapter.parameters()])
+
+
+def failing(model, calls):
+    """``model`` that runs out of memory in these of its calls with gradient, counted from 0."""
+    seen = []
+
+    def fail(executor, *args, **kwargs):
+        if torch.is_grad_enabled():
+            seen.append(1)
+            if len(seen) - 1 in calls:
+                raise torch.OutOfMemoryError("out of memory")
+        return executor(*args, **kwargs)
+
+    model = model.clone()
+    model.add_wrapper_with_key("diffusion_model", "fail", fail)
+    return model
+
+
+@pytest.mark.parametrize("mode, smaller", [("off", "steps"), ("steps", "blocks"), ("blocks", "offload")])
+def test_running_out_of_memory_costs_one_step_and_nothing_else(demo, tmp_path, mode, smaller):
+    expected = demo.train(tmp_path / "a.safetensors", gradient_checkpointing=smaller)
+    lines = []
+    run = demo.run(tmp_path / "b.safetensors", model=failing(demo.model, {3}), gradient_checkpointing=mode)
+    with torch.inference_mode():
+        run.execute(lambda record, frames: None, lines.append)
+    assert run.memory.option.mode == smaller
+    assert [line for line in lines if line.startswith("Memory ran out, so training went on like this. Memory: about")]
+    assert run.state.step == 3 and len(run.state.history) == 3
+    assert (parameters(run) - parameters(expected)).norm() < 1e-5 * parameters(expected).norm()
+
+
+def test_running_out_a_second_time_keeps_the_last_good_step_and_says_what_to_change(demo, pack, tmp_path):
+    path = tmp_path / "a.safetensors"
+    run = demo.run(path, model=failing(demo.model, {3, 4}))
+    with torch.inference_mode(), pytest.raises(torch.OutOfMemoryError):
+        run.execute(lambda record, frames: None)
+    assert pack.adapters.lora_file.load_info(path).steps == 1
+    assert run.memory.advice(demo.latent) == "Out of memory; set gradient_checkpointing to offload."
+    last = demo.run(tmp_path / "b.safetensors", gradient_checkpointing="offload", num_frames=2)
+    assert last.memory.advice(demo.latent).startswith("Out of memory; lower length to 2, or width and height to 48 x 48, or close")
+
+
+def limited(monkeypatch, demo, size):
+    monkeypatch.setattr(
+        demo.pack.training.memory, "budget_of", lambda parts, bank: demo.pack.training.memory_plan.Budget(int(size), None)
+    )
+
+
+def test_auto_takes_the_fastest_way_that_fits_and_what_was_chosen_is_respected(demo, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    plan = demo.pack.training.memory_plan
+    demand = demo.run(path).memory.demand
+    for option in plan.options(demand)[:3]:
+        limited(monkeypatch, demo, size := plan.peak(demand, option) * 1.0001)
+        run = demo.run(path, gradient_checkpointing="auto")
+        assert run.memory.option == next(other for other in plan.options(demand) if plan.peak(demand, other) <= size)
+        assert run.memory.sentence.startswith("Memory: about ")
+    limited(monkeypatch, demo, 1)
+    assert demo.run(path, gradient_checkpointing="off").memory.option.mode == "off"
+
+
+def test_run_that_fits_in_no_way_is_refused_with_a_size_that_fits(demo, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    plan = demo.pack.training.memory_plan
+    demand = demo.run(path).memory.demand
+    limited(monkeypatch, demo, 0.9 * min(plan.peak(demand, option) for option in plan.options(demand)))
+    with pytest.raises(ValueError, match=r"^length, width, height: training at this size takes about .* GB can be had; lower .*to "):
+        demo.run(path, gradient_checkpointing="auto")
+    limited(monkeypatch, demo, 1)
+    with pytest.raises(ValueError, match="lower gradient_steps, or use a smaller model or one in 8 bits"):
+        demo.run(path, gradient_checkpointing="auto")
+
+
+def test_trained_adapter_is_the_same_in_every_mode(demo, tmp_path):
+    runs = [
+        demo.train(tmp_path / f"{mode}.safetensors", gradient_checkpointing=mode, steps=2)
+        for mode in ("off", "offload")
+    ]
+    assert (parameters(runs[1]) - parameters(runs[0])).norm() < 1e-5 * parameters(runs[0]).norm()
+
+
+def test_tiny_vae_decodes_for_teacher_and_student_alike(demo, tmp_path, monkeypatch):
+    """The tiny VAE of the family, from the folder of the host's previews."""
+    world = FamilyWorld(demo, "wan21", tmp_path)
+    tiny = taehv(16)
+    module = demo.pack.training.memory
+    monkeypatch.setattr(demo.pack.training.memory_demand, "tiny_vae_file", lambda latent_format: "lighttaew2_1.safetensors")
+    monkeypatch.setattr(module, "load_tiny_vae", lambda latent_format: tiny)
+    monkeypatch.setattr(module, "choose", lambda demand, budget: demo.pack.training.memory_plan.Plan(
+        demo.pack.training.memory_plan.Option("steps", 2, True), "tiny"))
+    run = world.train(tmp_path / "a.safetensors", gradient_checkpointing="auto", steps=1)
+    with torch.inference_mode():
+        expected = tiny.decode(world.sample(world.model, run.prompts[-1], run.settings.seed))[0].movedim(-1, 1).clamp(0, 1)
+    assert (run.before - expected).abs().max() < 2e-3
+    assert run.state.history[0].loss == run.state.history[0].loss
+
+
+def test_only_the_frames_that_are_used_are_decoded(demo, tmp_path, monkeypatch):
+    decoded = []
+    original = demo.pack.training.frame_decoder.FrameDecoder.decode
+
+    def count(decoder, latents, frames):
+        decoded.append(len(frames))
+        return original(decoder, latents, frames)
+
+    monkeypatch.setattr(demo.pack.training.frame_decoder.FrameDecoder, "decode", count)
+    for changes, frames in (
+        (dict(semantic_weight=0.0, preserve_weight=0.0), 1), (dict(preserve_weight=0.0), 4), (dict(semantic_weight=0.0), 4),
+    ):
+        decoded.clear()
+        run = demo.train(tmp_path / "a.safetensors", steps=1, num_frames=4, identity_frames=1, **changes)
+        assert decoded == [frames]
+        assert run.state.history[0].similarity == run.state.history[0].similarity
+
+
+def loaded():
+    return [entry.model.model for entry in comfy.model_management.current_loaded_models if entry.model is not None]
+
+
+def test_text_encoder_is_given_back_before_training(demo, tmp_path):
+    encoder = demo.clip.patcher.model
+    with torch.inference_mode():
+        comfy.model_management.load_model_gpu(demo.clip.patcher)
+    assert any(model is encoder for model in loaded())
+    seen = []
+    demo.train(tmp_path / "a.safetensors", steps=1, after_step=lambda record, frames: seen.append(loaded()))
+    assert seen and not any(model is encoder for model in seen[0])
+    with torch.inference_mode():
+        demo.encode("still works")
