@@ -1,0 +1,265 @@
+"""The paper's Table 1 on your own models: people x prompts, trained, sampled and measured by running ComfyUI servers.
+
+    python -m benchmarks.table1 --config benchmarks/table1.example.toml
+
+Run it from the pack's folder. It goes on where it was stopped. Every server works on its own people, as a LoRA stays on the
+server that trained it. The videos (with their prompts beside them, as tools/blind_page.py takes them), one line of figures each,
+and table1.md with the paper's figures beside ours go to the configuration's output folder. All videos, our own too, are
+measured as files: compression lowers everybody's figures alike.
+"""
+
+import argparse
+import json
+import sys
+import threading
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from math import isnan
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
+
+import table1_graphs as graphs  # noqa: E402
+from comfy_client import ComfyClient  # noqa: E402
+from paired import interval  # noqa: E402
+
+PAPER = {  # Table 1: 20 people x 50 prompts, one A800; CLIP-T and CLIP-I of OpenAI's CLIP
+    "DreamBooth": (42.62, 13.86, 1325.89, 0.9919, 26.26, 44.27),
+    "MagicMe": (50.51, 11.88, 1336.73, 0.9928, 25.48, 73.03),
+    "IDAnimator": (43.88, 14.33, 1538.44, 0.9912, 24.33, 50.23),
+    "ConsisID": (53.22, 15.22, 1622.21, 0.9923, 25.39, 74.58),
+    "PersonalVideo": (62.35, 17.80, 1272.32, 0.9935, 26.30, 76.48),
+}
+COLUMNS = {  # of the paper: (the node's metric, factor, digits)
+    "Face Sim.": ("Face Similarity", 100, 2), "Dyna. Deg.": ("Dynamic Degree", 100, 2), "FVD": (None, 1, 2),
+    "T. Cons.": ("Temporal Consistency", 1, 4), "CLIP-T": ("CLIP-T", 1, 2), "CLIP-I": ("CLIP-I", 1, 2),
+}  # fmt: skip
+READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Method:
+    """train and sample: workflow files; a method without ``train`` shows the base model. videos: finished ones instead,
+    as <person>/<number of the prompt>....mp4. train_inputs, sample_inputs: changes by node type."""
+
+    name: str
+    train: Path | None = None
+    sample: Path | None = None
+    videos: Path | None = None
+    train_inputs: dict = field(default_factory=dict)
+    sample_inputs: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the TOML file says, see table1.example.toml. sources: reward, judge and perhaps clip."""
+
+    output: Path
+    servers: list[str]
+    prompts: list[str]
+    seeds: list[int]
+    identities: dict[str, Path]
+    methods: list[Method]
+    sources: dict[str, dict]
+
+
+def read_config(path: Path) -> Config:
+    """Paths in it count from the current folder. Raises ValueError, in one sentence, for what cannot work."""
+    with open(path, "rb") as file:
+        said = tomllib.load(file)
+    missing = {"output", "servers", "prompts", "identities", "methods", "reward", "judge"} - set(said)
+    if missing:
+        raise ValueError(f"{path.name}: {sorted(missing)[0]} is missing.")
+    methods = [
+        Method(**{key: Path(value) if key in ("train", "sample", "videos") else value for key, value in each.items()})
+        for each in said["methods"]
+    ]
+    for method in methods:
+        if (method.sample is None) == (method.videos is None):
+            raise ValueError(f"{path.name}: method {method.name} needs either a sample workflow or finished videos.")
+    identities = {name: Path(folder) for name, folder in said["identities"].items()}
+    for name, folder in identities.items():
+        if not folder.is_dir():
+            raise ValueError(f"{path.name}: identities: the photos of {name} are not in {folder}.")
+    lines = Path(said["prompts"]).read_text(encoding="utf-8").splitlines()
+    return Config(
+        Path(said["output"]), said["servers"], [line.strip() for line in lines if line.strip()], said.get("seeds", [0]),
+        identities, methods, {name: said[name] for name in ("reward", "judge", "clip") if name in said},
+    )  # fmt: skip
+
+
+class Results:
+    """Lines of JSON on disk, by key; safe between threads."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.rows: dict[tuple, dict] = {}
+        self._lock = threading.Lock()
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the line a kill has cut off
+                continue
+            self.rows[tuple(row["key"])] = row
+
+    def add(self, key: tuple, row: dict) -> None:
+        with self._lock, open(self.path, "a") as file:
+            self.rows[key] = {"key": list(key), **row}
+            file.write("\n" * (file.tell() > 0) + json.dumps(self.rows[key]))
+
+
+class Worker:
+    """One server's part of the work."""
+
+    def __init__(self, config: Config, url: str, say=print):
+        self.config = config
+        self.client = ComfyClient(url)
+        self.say = say
+        self.info = self.client.object_info()
+        self.trained = Results(config.output / "trained.jsonl")
+        self.measured = Results(config.output / "rows.jsonl")
+
+    def person(self, identity: str) -> None:
+        """Everything about one person."""
+        folder = f"table1 {identity}"
+        self.client.upload_folder(self.config.identities[identity], folder)
+        for method in self.config.methods:
+            if method.videos is not None:
+                self._finished(method, identity, folder)
+                continue
+            wanted = [(number, seed) for number in range(1, len(self.config.prompts) + 1) for seed in self.config.seeds]
+            wanted = [each for each in wanted if (method.name, identity, *each) not in self.measured.rows]
+            if not wanted:
+                continue
+            lora = self._lora(method, identity, folder) if method.train else None
+            for number, seed in wanted:
+                self._sampled(method, identity, folder, lora, number, seed)
+
+    def _lora(self, method: Method, identity: str, folder: str) -> str:
+        """The name of the person's LoRA on this server, trained if it is not there."""
+        row = self.trained.rows.get((method.name, identity), {})
+        if row.get("server") == self.client.url and row["lora"] in self._loras():
+            return row["lora"]
+        self.say(f"{self.client.url}: {method.name} learns {identity}")
+        graph = graphs.with_inputs(graphs.load_graph(method.train, self.info), method.train_inputs, method.train.name)
+        prefix = f"table1/{method.name} {identity}"
+        run = self.client.run(graphs.training(graph, folder, prefix, method.train.name), timeout=30 * DAY)
+        lora = max(name for name in self._loras() if name.replace("\\", "/").startswith(prefix + "_"))
+        self.trained.add((method.name, identity), {"server": self.client.url, "lora": lora, "seconds": round(run.seconds, 1)})
+        return lora
+
+    def _loras(self) -> list[str]:
+        info = self.client.get(f"/object_info/{graphs.APPLY}").json()[graphs.APPLY]
+        spec = info["input"]["required"]["lora_name"]
+        return spec[0] if isinstance(spec[0], list) else spec[1]["options"]
+
+    def _sampled(self, method: Method, identity: str, folder: str, lora: str | None, number: int, seed: int) -> None:
+        """Sample and keep the video, then measure its file, as those of all methods."""
+        what, prompt = method.sample.name, self.config.prompts[number - 1]
+        place = self.config.output / "videos" / method.name / identity / f"{number:03}-{seed}"
+        kept = [path for path in place.parent.glob(place.name + ".*") if path.suffix in READABLE]
+        if not kept:
+            graph = graphs.with_inputs(graphs.load_graph(method.sample, self.info), method.sample_inputs, what)
+            files = self.client.run(graphs.sampling(graph, prompt, seed, lora, what), timeout=DAY).files()
+            videos = [file for file in files if Path(file["filename"]).suffix in READABLE]
+            if not videos:
+                raise ValueError(f"{what}: it saves no video; add a Save Video node.")
+            kept = [place.with_suffix(Path(videos[0]["filename"]).suffix)]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.with_suffix(".txt").write_text(prompt)
+            part = place.with_suffix(".part")
+            part.write_bytes(self.client.view(videos[0]))
+            part.replace(kept[0])
+        self._measure(kept[0], (method.name, identity, number, seed), folder, prompt)
+
+    def _finished(self, method: Method, identity: str, folder: str) -> None:
+        """Videos of another method."""
+        for path in sorted((method.videos / identity).iterdir()):
+            key = method.name, identity, path.name, 0
+            if path.suffix.lower() not in READABLE or key in self.measured.rows:
+                continue
+            digits = path.stem[:len(path.stem) - len(path.stem.lstrip("0123456789"))]
+            if not (digits and 1 <= int(digits) <= len(self.config.prompts)):
+                raise ValueError(f"{path}: its name has to start with the number of its prompt, 1 to {len(self.config.prompts)}.")
+            self._measure(path, key, folder, self.config.prompts[int(digits) - 1])
+
+    def _measure(self, video: Path, key: tuple, folder: str, prompt: str) -> None:
+        place = f"{folder}/{key[0]}"
+        self.client.upload(video, place)
+        graph = graphs.evaluation(self.config.sources, folder, prompt, f"{place}/{video.name}")
+        values, how = graphs.figures(self.client.run(graph, timeout=DAY).outputs[graphs.EVALUATE]["text"][0])
+        self.measured.add(key, {"figures": values, "how": how})
+        self.say(f"{self.client.url}: {' '.join(map(str, key))}: face similarity {values.get('Face Similarity', 0):.2f}")
+
+
+def run(config: Config, say=print) -> None:
+    """Everything that is not there yet, on all servers at once."""
+    workers = [Worker(config, url, say) for url in config.servers]
+    for other in workers[1:]:
+        other.trained, other.measured = workers[0].trained, workers[0].measured
+    names = list(config.identities)
+
+    def part(index: int) -> None:
+        for identity in names[index::len(workers)]:
+            workers[index].person(identity)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(part, range(len(workers))))
+
+
+def table(rows: Sequence[dict], methods: Sequence[str]) -> str:
+    """Markdown: the paper's Table 1, below it the rows' means with 95 % confidence intervals over people."""
+    lines = [f"| method | videos | {' | '.join(COLUMNS)} |", f"|---|---|{'---|' * len(COLUMNS)}"]
+    for name, figures in PAPER.items():
+        cells = [f"{value:.{digits}f}" for value, (_, _, digits) in zip(figures, COLUMNS.values())]
+        lines.append(f"| {name}, the paper | 1000 | {' | '.join(cells)} |")
+    for name in methods:
+        own = [row for row in rows if row["key"][0] == name]
+        if own:
+            cells = [_cell(own, *column) for column in COLUMNS.values()]
+            lines.append(f"| {name}, here | {len(own)} | {' | '.join(cells)} |")
+    how = dict(sorted({(metric, text) for row in rows for metric, text in row["how"].items() if metric == "Attention"}))
+    measured = rows[-1]["how"] if rows else {}
+    lines += ["", "Mean over people [95 % confidence interval]. The paper's and these figures can be compared only where people, "
+              "prompts, judge, flow and CLIP model are the same. FVD needs a set of real videos, and is not measured here."]
+    lines += [f"- {metric}: {text}" for metric, text in (measured | how).items() if metric != "Video"]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(rows: Sequence[dict], metric: str | None, factor: float, digits: int) -> str:
+    by_person: dict[str, list[float]] = {}
+    for row in rows:
+        if metric in row["figures"]:
+            by_person.setdefault(row["key"][1], []).append(factor * row["figures"][metric])
+    if not by_person:
+        return "-"
+    mean = interval([sum(values) / len(values) for values in by_person.values()])
+    if isnan(mean.low):
+        return f"{mean.mean:.{digits}f}"
+    return f"{mean.mean:.{digits}f} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        config = read_config(arguments.config)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        run(config)
+    finally:
+        rows = list(Results(config.output / "rows.jsonl").rows.values())
+        text = table(rows, [method.name for method in config.methods])
+        (config.output / "table1.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

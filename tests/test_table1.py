@@ -1,0 +1,163 @@
+"""The Table 1 runner on the demo world: trained, sampled and measured by a running server, and gone on with."""
+
+import shutil
+
+import pytest
+import table1
+import table1_graphs as graphs
+from comfy_host import ROOT
+from workflows_demo import SAMPLE, TRAIN
+
+PROMPTS = ["a sks person in a room, wearing a red shirt, nodding", "a sks person in the snow, wearing a blue shirt, moving up"]
+CONFIG = f"""
+output = "OUTPUT"
+servers = ["SERVER"]
+prompts = "OUTPUT/prompts.txt"
+seeds = [5]
+reward = {{ node = "PersonalVideoLoadDemo", output = 3 }}
+judge = {{ node = "PersonalVideoLoadDemo", output = 4 }}
+clip = {{ node = "PersonalVideoLoadDemo", output = 5 }}
+[identities]
+Bina = "{ROOT / 'demo' / 'identities' / 'Bina'}"
+[[methods]]
+name = "PersonalVideo"
+train = "{TRAIN}"
+sample = "{SAMPLE}"
+train_inputs = {{ PersonalVideoTrainAdapter = {{ steps = 2, length = 4, sampling_steps = 8, num_frames = 2 }} }}
+sample_inputs = {{ PersonalVideoSampleVideo = {{ steps = 4 }}, LoraLoader = {{ strength_model = 0.0 }} }}
+[[methods]]
+name = "Demo model"
+sample = "{SAMPLE}"
+sample_inputs = {{ PersonalVideoSampleVideo = {{ steps = 4 }}, LoraLoader = {{ strength_model = 0.0 }} }}
+[[methods]]
+name = "Elsewhere"
+videos = "OUTPUT/elsewhere"
+"""
+
+
+@pytest.fixture(scope="module")
+def config(server, tmp_path_factory):
+    output = tmp_path_factory.mktemp("table1")
+    (output / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    path = output / "config.toml"
+    path.write_text(CONFIG.replace("OUTPUT", output.as_posix()).replace("SERVER", server.url))
+    (output / "elsewhere" / "Bina").mkdir(parents=True)
+    return table1.read_config(path)
+
+
+@pytest.fixture(scope="module")
+def rows(config):
+    """Of a run that was stopped before the other method's video was there."""
+    table1.run(config, say=lambda line: None)
+    video = config.output / "videos" / "Demo model" / "Bina" / "002-5.mp4"
+    shutil.copy(video, config.output / "elsewhere" / "Bina" / "2 of theirs.mp4")
+    table1.run(config, say=lambda line: None)
+    return table1.Results(config.output / "rows.jsonl").rows
+
+
+def test_every_method_is_measured_on_every_prompt(rows):
+    assert set(rows) == {
+        *((method, "Bina", number, 5) for method in ("PersonalVideo", "Demo model") for number in (1, 2)),
+        ("Elsewhere", "Bina", "2 of theirs.mp4", 0),
+    }
+    for row in rows.values():
+        assert {"Face Similarity", "Dynamic Degree", "Temporal Consistency", "CLIP-T", "CLIP-I"} <= set(row["figures"])
+        assert row["figures"]["Dynamic Degree"] in (0, 1) and "judge: demo judge" in row["how"]["Face Similarity"]
+        assert "Attention" not in row["how"]
+
+
+def test_the_same_video_has_the_same_figures_wherever_it_comes_from(rows):
+    assert rows["Demo model", "Bina", 2, 5]["figures"] == rows["Elsewhere", "Bina", "2 of theirs.mp4", 0]["figures"]
+
+
+def test_videos_lie_where_the_blind_page_looks_for_them(rows, config):
+    from blind_page import find_clips
+
+    folders = {name: config.output / "videos" / name for name in ("PersonalVideo", "Demo model")}
+    clips = find_clips(folders, None)
+    assert [(clip.name, clip.prompt) for clip in clips] == [(f"Bina/00{n}-5", PROMPTS[n - 1]) for n in (1, 2)]
+
+
+def test_what_is_done_is_not_done_again(rows, config, server):
+    before = server.get("/history").json().keys()
+    table1.run(config, say=lambda line: None)
+    assert server.get("/history").json().keys() == before
+
+
+def test_one_lora_a_person_was_trained(rows, config, server):
+    ((key, row),) = table1.Results(config.output / "trained.jsonl").rows.items()
+    assert key == ("PersonalVideo", "Bina") and row["server"] == server.url
+    assert (server.base / "output" / "loras" / row["lora"]).exists()
+
+
+def test_table_stands_below_the_papers():
+    def row(method, person, number, similarity):
+        figures = {"Face Similarity": similarity, "Dynamic Degree": number % 2}
+        return {"key": [method, person, number, 0], "figures": figures, "how": {"Face Similarity": "judge: me"}}
+
+    text = table1.table([row("Mine", "a", 1, 0.5), row("Mine", "a", 2, 0.7), row("Mine", "b", 1, 0.8)], ["Mine", "Other"])
+    lines = text.splitlines()
+    assert "| PersonalVideo, the paper | 1000 | 62.35 | 17.80 | 1272.32 | 0.9935 | 26.30 | 76.48 |" in lines
+    # People have 60 and 80: mean 70, standard error 10, t for one degree of freedom 12.706.
+    assert "| Mine, here | 3 | 70.00 [-57.06, 197.06] | 75.00 [-242.66, 392.66] | - | - | - | - |" in lines
+    assert "- Face Similarity: judge: me" in lines and "Other" not in text
+
+
+def test_figures_of_the_nodes_table():
+    table = "| Metric | Value | How |\n| - | - | --- |\n| Face Similarity | 0.512 | mean; judge: x |\n" \
+            "| Dynamic Degree | does not move | 0 of 7 |\n| Flow, all pixels | 0.31 pixels | mean |\n| CLIP-T | not measured | why |"
+    values, how = graphs.figures(table)
+    assert values == {"Face Similarity": 0.512, "Dynamic Degree": 0.0, "Flow, all pixels": 0.31}
+    assert how["CLIP-T"] == "why"
+
+
+def graph() -> dict:
+    return {
+        "1": {"class_type": "Loader", "inputs": {}},
+        "2": {"class_type": graphs.APPLY, "inputs": {"model": ["1", 0], "lora_name": "old"}},
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}, "_meta": {"title": "Prompt"}},
+        "4": {"class_type": "KSampler", "inputs": {"model": ["2", 0], "seed": 1}},
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0]}},
+    }
+
+
+def test_core_nodes_are_sampled_as_well_and_the_given_graph_stays_as_it_is():
+    given = graph()
+    made = graphs.sampling(given, "p", 9, "new", "mine")
+    assert (made["2"]["inputs"]["lora_name"], made["3"]["inputs"]["text"], made["4"]["inputs"]["seed"]) == ("new", "p", 9)
+    assert given == graph()
+
+
+def test_the_base_model_passes_the_lora_by():
+    made = graphs.sampling(graph(), "p", 9, None, "mine")
+    assert "2" not in made and made["4"]["inputs"]["model"] == ["1", 0]
+
+
+@pytest.mark.parametrize("kind, message", [
+    ("KSampler", "seed cannot be set"), ("CLIPTextEncode", 'title "Prompt"'), (graphs.APPLY, "0 nodes"),
+])
+def test_workflows_that_cannot_be_used_are_named(kind, message):
+    given = {key: node for key, node in graph().items() if node["class_type"] != kind}
+    with pytest.raises(ValueError, match=f"mine: .*{message}"):
+        graphs.sampling(given, "p", 9, "new", "mine")
+
+
+def test_changes_of_unknown_inputs_are_refused():
+    with pytest.raises(ValueError, match="no node Nothing"):
+        graphs.with_inputs(graph(), {"Nothing": {"a": 1}}, "mine")
+    with pytest.raises(ValueError, match="no input sed"):
+        graphs.with_inputs(graph(), {"KSampler": {"sed": 1}}, "mine")
+
+
+def test_the_example_says_everything_that_is_needed(tmp_path, monkeypatch):
+    for folder in ("photos/anna", "photos/ben", "prompts"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "prompts" / "held_out.txt").write_text("a sks man\n\n")
+    monkeypatch.chdir(tmp_path)
+    config = table1.read_config(ROOT / "benchmarks" / "table1.example.toml")
+    assert config.prompts == ["a sks man"] and len(config.methods) == 3 and set(config.sources) == {"reward", "judge", "clip"}
+    for method in config.methods[:2]:
+        assert (ROOT / method.sample).exists()
+    (tmp_path / "photos" / "ben").rmdir()
+    with pytest.raises(ValueError, match="photos of ben"):
+        table1.read_config(ROOT / "benchmarks" / "table1.example.toml")
