@@ -1,6 +1,7 @@
 """The teacher bank changes how long training takes and nothing else, wherever it is kept and whoever has made it."""
 
 import errno
+import os
 
 import comfy.conds
 import comfy.model_management
@@ -109,8 +110,14 @@ def test_damaged_and_foreign_files_are_made_again(demo, tmp_path, disk):
     truncated.write_bytes(contents[truncated][:-1])
     save_file(load_file(foreign), foreign)
     swapped.write_bytes(contents[foreign])
-    told, _ = build(demo, tmp_path, disk)
+    abandoned, being_written = (swapped.with_name(f".{swapped.name}.{name}.tmp") for name in ("old", "new"))
+    for path in (abandoned, being_written):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    told, said = build(demo, tmp_path, disk)
+    assert not any("another model's" in line for line in said)
     assert told[-1].reused == 0 and {path: path.read_bytes() for path in files(disk)} == contents
+    assert being_written.exists() and not abandoned.exists()
 
 
 def test_cancelled_build_keeps_what_it_has(demo, tmp_path, disk):

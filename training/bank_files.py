@@ -7,6 +7,7 @@ with all that hangs on it, is told by the clips themselves: see ``TeacherBank.bu
 
 import errno
 import hashlib
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from .teacher_clip import FRAMES, StoredFrames, TeacherClip, clip_of
 
 ClipKey = tuple[int, int]  # prompt, noise seed
 IDENTITY = "personalvideo_clip"
+ABANDONED = 3600.0  # seconds after which nobody is still writing a file
 
 
 class ClipFolder(MutableMapping):
@@ -78,9 +80,14 @@ class ClipFolder(MutableMapping):
         return len(self._files())
 
     def clear(self) -> None:
-        """Remove every value, and what killed processes have left half written."""
-        for path in [*self._files(), *self.folder.glob(f".*{self.suffix}.*.tmp")]:
+        for path in self._files():
             path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes have left half written."""
+        for path in self.folder.glob(f".*{self.suffix}.*.tmp"):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         return list(self.folder.glob(f"*{self.suffix}"))

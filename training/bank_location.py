@@ -37,7 +37,10 @@ class BankLocation:
             in_memory = not self.reused and size <= COMFORTABLE_SHARE * free
         if not in_memory:
             folder = self.folder / identity
-            return Stores(ClipFiles(folder, prompts), LatentFiles(folder, prompts))
+            stores = Stores(ClipFiles(folder, prompts), LatentFiles(folder, prompts))
+            stores.clips.sweep()
+            stores.early.sweep()
+            return stores
         if size > free:
             raise ValueError(f"teacher_bank: the clips of the original model need {in_words(size)} and "
                              f"{in_words(free)} of memory are free; set it to disk or lower bank_seeds.")
