@@ -1,13 +1,12 @@
 """Train PersonalVideo Adapter: reward tuning of the user's own video model, inside ComfyUI."""
 
 import os
-import time
 from pathlib import Path
 
 import comfy.model_management
 import comfy.samplers
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
@@ -19,6 +18,7 @@ from ..training.settings import PRESETS, SCHEDULES, TrainingSettings, apply_pres
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
 from .train_progress import TrainProgress, side_by_side
+from .training_result import result_pictures
 from .video_latent import clip_size, empty_latent
 from .wire_types import CATEGORY, IdentityType, LoraModelType, LossMapType, SemanticRewardType
 
@@ -186,7 +186,6 @@ class TrainAdapter(io.ComfyNode):
         trigger_word = trigger_word.strip()
         lines = parse(prompts)
         _check_prompts(lines, trigger_word)
-        started = time.monotonic()
         run = TrainingRun(
             model=model, clip=clip, vae=vae, identity=identity, semantic_reward=semantic_reward,
             prompts=lines, negative_prompt=negative_prompt,
@@ -201,10 +200,9 @@ class TrainAdapter(io.ComfyNode):
         )
         progress = TrainProgress(cls.hidden.unique_id, run, preview_every)
         try:
-            run.execute(progress, progress.text)
+            run.execute(progress, progress.say, progress.clips)
         except comfy.model_management.InterruptProcessingException:
-            saved = f"; the work so far is in {run.lora_path.name}" if run.state.step else ""
-            progress.text(f"Cancelled at step {run.state.step}{saved}.")
+            progress.cancelled(_listed_name(run.lora_path))
             raise
         except TrainingFailure as failure:
             saved = f" Step {run.state.step} is saved in {run.lora_path.name}." if run.state.step else ""
@@ -215,11 +213,10 @@ class TrainAdapter(io.ComfyNode):
             comfy.model_management.unload_all_models()
             raise ValueError(run.memory.advice(run.latent)) from error
 
-        report = run.report(time.monotonic() - started)
-        before_after = side_by_side(run.before, run.after)
+        report = progress.finished()
         return io.NodeOutput(
-            run.lora(), _loss_map(run), run.state.step, before_after, report,
-            ui=ui.PreviewImage(before_after, cls=cls),
+            run.lora(), _loss_map(run), run.state.step, side_by_side(run.before, run.after), report,
+            ui=result_pictures(run) | {"text": [report]},
         )
 
 
@@ -253,6 +250,13 @@ def _lora_path(filename_prefix: str, existing_lora: str) -> Path:
         where = "filename_prefix" if existing_lora == NEW_LORA else "existing_lora"
         raise ValueError(f"{where}: nothing can be written to the folder of {path.name}; choose another one.")
     return path
+
+
+def _listed_name(path: Path) -> str:
+    """A LoRA's name in the lists that show it."""
+    path = path.parent.resolve() / path.name
+    roots = [Path(root).resolve() for root in folder_paths.get_folder_paths("loras")]
+    return next((str(path.relative_to(root)) for root in roots if path.is_relative_to(root)), path.name)
 
 
 def _loss_map(run: TrainingRun) -> dict[str, list[float]]:

@@ -1,47 +1,141 @@
 """What the Train node shows while it works: progress bar, preview picture, one line of text."""
 
+import math
 import time
+from statistics import median
 
 import comfy.utils
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from server import PromptServer
 from torch import Tensor
 
-from ..training.run import TrainingRun
+from ..training.bank_location import BankLocation
+from ..training.memory_use import MemoryUse
+from ..training.report import gist, in_time, mean
+from ..training.run import COMPARISON, TrainingRun
 from ..training.state import StepRecord
+from ..training.teacher_bank import BankProgress
 
-PREVIEW_SIZE = 512
+PREVIEW_SIZE, CAPTION_HEIGHT, CAPTION_SIZE = 768, 36, 24  # pixels; a node shows it at about half its size
 AVERAGED_STEPS = 20
+TIMED_STEPS = 50
+PAUSE = 0.25
+"""Seconds between two messages of the same phase."""
+DROPPING = 0.6
+"""Seconds that the frontend takes to drop a picture, and some more."""
 
 
 class TrainProgress:
-    """Called after every training step."""
+    """Called after every training step; ``say`` and ``clips`` with what happens before and after training.
+
+    memory: of the run. seconds: what each phase has taken; its name is what its lines begin with.
+    """
 
     def __init__(self, node_id: str, run: TrainingRun, preview_every: int):
         self.node_id = node_id
         self.run = run
         self.preview_every = preview_every
-        self.bar = comfy.utils.ProgressBar(run.settings.steps, node_id=node_id)
-        self.started = time.monotonic()
-        self.first_step = run.state.step
+        self.memory = MemoryUse(run.model.load_device)
+        self.seconds: dict[str, float] = {}
+        self._phase = ""
+        self._last = self._shown = time.monotonic()
+        self._previewed = run.state.step
+        self._dropped = -DROPPING
+        self._durations: list[float] = []
 
     def __call__(self, record: StepRecord, frames: tuple[Tensor, Tensor]) -> None:
         step, total = self.run.state.step, self.run.settings.steps
-        picture = ("JPEG", to_pil(side_by_side(*frames)[0]), PREVIEW_SIZE) if step % self.preview_every == 0 else None
-        self.bar.update_absolute(step, total, picture)
+        duration, due = self._enter("Training")
+        self._durations = [*self._durations, duration][-TIMED_STEPS:]
+        self.memory.look()
+        if not due and step < total:
+            return
+        picture = None
+        if step - self._previewed >= self.preview_every:
+            picture, self._previewed = self._picture(frames), step
+        self._bar(step, total, picture)
         self.text(self._line(step, total))
+
+    def say(self, line: str) -> None:
+        """Show a line. Of lines "phase: details" those that follow another of their phase too closely are left out."""
+        phase, colon, _ = line.partition(": ")
+        named = colon and "." not in phase
+        if not named or self._enter(phase)[1]:
+            self.text(line)
+        if self._phase == COMPARISON:
+            self._drop_preview()
+
+    def clips(self, progress: BankProgress) -> None:
+        """The bar while the original model's clips are made."""
+        self._bar(progress.done, progress.total)
+
+    def cancelled(self, lora_name: str) -> None:
+        """Say what the user still has; lora_name: of the file, as LoRA lists show it."""
+        step = self.run.state.step
+        if step:
+            self.text(f"Cancelled at step {step}; saved as {lora_name}; choose it under existing_lora to go on.")
+            return
+        bank = self.run.teacher_clips
+        kept = isinstance(bank, BankLocation) and bank.reused and self.run.bank is not None
+        clips = "; the original model's clips made so far stay in bank_folder" if kept else ""
+        self.text(f"Cancelled before the first step; nothing was saved{clips}.")
+
+    def finished(self) -> str:
+        """The report of the run, whose gist the node shows from now on; it has room for pictures then."""
+        time.sleep(max(0.0, self._dropped + DROPPING - time.monotonic()))
+        self._enter("")
+        self.text(gist(self.run))
+        return self.run.report(self.seconds, self.memory.at_most)
 
     def text(self, line: str) -> None:
         PromptServer.instance.send_progress_text(line, self.node_id)
 
+    def _enter(self, phase: str) -> tuple[float, bool]:
+        """Seconds since the last message came, and whether this one should be shown."""
+        now = time.monotonic()
+        duration = now - self._last
+        if self._phase:
+            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + duration
+        due = phase != self._phase or now - self._shown >= PAUSE
+        self._phase, self._last = phase, now
+        if due:
+            self._shown = now
+        return duration, due
+
+    def _bar(self, value: int, total: int, picture: Image.Image | None = None) -> None:
+        """A bar of its own for each message: the host's sends nothing for less than half a percent."""
+        preview = picture and ("JPEG", picture, PREVIEW_SIZE)
+        comfy.utils.ProgressBar(total, node_id=self.node_id).update_absolute(value, total, preview)
+
+    def _picture(self, frames: tuple[Tensor, Tensor]) -> Image.Image:
+        """The original model's frame and the one being trained, side by side under their names."""
+        names = "original model", f"step {self.run.state.step}"
+        pair = enlarged(side_by_side(*frames)[0], PREVIEW_SIZE, PREVIEW_SIZE - CAPTION_HEIGHT)
+        picture = Image.new("RGB", (pair.width, pair.height + CAPTION_HEIGHT), "white")
+        picture.paste(pair, (0, CAPTION_HEIGHT))
+        draw, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION_SIZE)
+        for name, middle in zip(names, (pair.width / 4, 3 * pair.width / 4)):
+            draw.text((middle, CAPTION_HEIGHT / 2), name, "black", font, anchor="mm")
+        return picture
+
+    def _drop_preview(self) -> None:
+        """Make the frontend forget the live preview, which it would go on showing in place of the node's result.
+
+        It forgets what a node has shown before when the node appears among those that make progress.
+        """
+        server, total = PromptServer.instance, self.run.settings.steps
+        server.send_sync("progress_state", {"prompt_id": server.last_prompt_id, "nodes": {}}, server.client_id)
+        self._bar(total, total)
+        self._dropped = time.monotonic()
+
     def _line(self, step: int, total: int) -> str:
         recent = self.run.state.history[-AVERAGED_STEPS:]
-        seconds = (time.monotonic() - self.started) / (step - self.first_step) * (total - step)
-        similarity = _mean([record.similarity for record in recent])
-        faces = _mean([record.hit_rate for record in recent])
-        return (f"step {step} of {total}, {_duration(seconds)} left; similarity {similarity:.2f}, "
-                f"loss {_mean([record.loss for record in recent]):.3f}, faces found {faces:.0%}")
+        similarity, loss, faces = (
+            mean(getattr(record, name) for record in recent) for name in ("similarity", "loss", "hit_rate")
+        )
+        return (f"Training: step {step} of {total}, {in_time(median(self._durations) * (total - step))} left; "
+                f"similarity {similarity:.2f}, loss {loss:.3f}, faces found {faces:.0%}, {self.memory}")
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
@@ -49,17 +143,10 @@ def side_by_side(left: Tensor, right: Tensor) -> Tensor:
     return torch.cat([left, right], dim=-1).movedim(1, -1).clamp(0, 1).cpu()
 
 
-def to_pil(image: Tensor) -> Image.Image:
-    """[H, W, 3] in 0..1, enlarged with hard edges to a size that can be seen."""
+def enlarged(image: Tensor, width: int, height: int) -> Image.Image:
+    """[H, W, 3] in 0..1 as large as fits; what is enlarged keeps hard edges, as it is."""
     picture = Image.fromarray((image * 255).round().to(torch.uint8).numpy())
-    factor = max(1, PREVIEW_SIZE // picture.width)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if value == value]
-    return sum(known) / len(known) if known else float("nan")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+    scale = min(width / picture.width, height / picture.height)
+    how = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+    scale = math.floor(scale) if scale >= 2 else scale
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), how)

@@ -4,7 +4,7 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer,
 and keeps the newest adapter and optimizer state on disk whatever happens.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
 from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
-from ..rewards.faces import Identity
+from ..rewards.faces import Identity, largest_faces
 from ..rewards.semantic import SemanticReward
 from .bank_files import ClipKey
 from .bank_identity import bank_identity
@@ -30,6 +30,7 @@ from .high_noise_expert import BOUNDARY, EarlySteps, check_pair, early_steps, sa
 from .host_autograd import managed, release, require_host, resident, revive, static_clone
 from .memory import Memory
 from .memory_demand import RunParts
+from .report import clip_similarity, report
 from .rollout import Rollout, with_rollout
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
@@ -38,13 +39,15 @@ from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
 CORE_BYPASS = "bypass_lora"
+COMPARISON = "Comparison"  # the phase after training, as it is named to the user
 
 
 class TrainingRun:
     """Settings, state and results of one run.
 
     prompts: the last one is never trained on; ``before`` and ``after`` show it
-    ([F, 3, H, W] in 0..1). latent: zeros in the video's latent shape, batch 1.
+    ([F, 3, H, W] in 0..1), ``similarities`` are theirs to the references.
+    latent: zeros in the video's latent shape, batch 1.
     resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the
     expert that makes the first steps, of a model that has two. teacher_clips: remembers the original model's
     clips by (prompt, noise seed), for runs that share model, prompts and sampling; a BankLocation says where
@@ -97,6 +100,7 @@ class TrainingRun:
         self.bank: BankProgress | None = None
         self.before: Tensor | None = None
         self.after: Tensor | None = None
+        self.similarities: tuple[float, float] | None = None
 
         schedule = self.model.get_model_object("model_sampling")
         self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
@@ -135,7 +139,10 @@ class TrainingRun:
         ``after_clips`` is told how far the original model's clips are. Whatever ends the run early, the adapter and
         the optimizer state of the last finished step are on disk.
         """
-        positives = [self._encode(prompt) for prompt in self.prompts]
+        positives = []
+        for number, prompt in enumerate(self.prompts, start=1):
+            say(f"Encoding prompts: {number} of {len(self.prompts)}")
+            positives.append(self._encode(prompt))
         negative = self._encode(self.negative_prompt)
         if text_encoder := getattr(self.clip, "patcher", None):
             release(text_encoder)
@@ -165,7 +172,7 @@ class TrainingRun:
                         rollout, self.decoder, self.identity.face_model, self.semantic_reward, text_features,
                         self.first_late_step, early, stores.clips,
                     )
-                    self._train(bank, clips, tell, after_step)
+                    self._train(bank, clips, tell, after_step, say)
 
             self.decoder.prepare()
             self.memory.make_room()
@@ -196,26 +203,9 @@ class TrainingRun:
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
 
-    def report(self, seconds: float) -> str:
-        """A few lines for people: what was trained, how it went, where it is."""
-        history = [record for record in self.state.history if record.similarity == record.similarity]
-        tenth = max(1, len(history) // 10)
-        first, last = (
-            sum(record.similarity for record in part) / max(1, len(part)) for part in (history[:tenth], history[-tenth:])
-        )
-        steps = len(self.sigmas) - 1
-        bank = [f"{self.bank}."] if self.bank else []
-        changed = [f"Settings that changed when it was resumed: {'; '.join(self.changed)}."] if self.changed else []
-        return "\n".join([
-            f"{self.state.step} steps, the last ones in {seconds:.0f} s, on {len(self.prompts) - 1} prompts.",
-            f"Similarity to the references by the rewarded recognizer: {first:.2f} in the first tenth of the run, "
-            f"{last:.2f} in the last. Judge the result with another recognizer.",
-            f"The adapter acts in the last {steps - self.first_late_step} of {steps} sampling steps "
-            f"(from {self.settings.start_percent:g}); trigger word: {self.trigger_word}.",
-            *bank,
-            *changed,
-            f"Saved as {self.lora_path.name}.",
-        ])
+    def report(self, phases: Mapping[str, float] | None = None, memory: str = "") -> str:
+        """A few lines for people: what was trained, how it went, where it is; arguments as of ``report.report``."""
+        return report(self, phases or {}, memory)
 
     @property
     def _held_out(self) -> tuple[int, int]:
@@ -239,7 +229,8 @@ class TrainingRun:
         return self.teacher_clips.open(identity, self.prompts, (1 + clips) * clip_bytes(self.decoder, self.latent))
 
     def _train(
-        self, bank: TeacherBank, clips: list[ClipKey], tell: Callable[[BankProgress], None], after_step: AfterStep
+        self, bank: TeacherBank, clips: list[ClipKey], tell: Callable[[BankProgress], None], after_step: AfterStep,
+        say: Callable[[str], None],
     ) -> None:
         trainer = Trainer(
             bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture,
@@ -251,6 +242,7 @@ class TrainingRun:
                 self._save(trainer)
             after_step(record, preview)
 
+        say(f"Original model's clips: 0 of {1 + len(clips)}")
         self.injection.enabled = False
         try:
             with _text_that_fits():
@@ -258,12 +250,19 @@ class TrainingRun:
         finally:
             self.injection.enabled = True
         self.before = held_out.frames.float()
+        say(f"Training: from step {self.state.step} to {self.settings.steps}")
         try:
             trainer.train(saved_step)
         finally:
             self._save(trainer)
+        say(f"{COMPARISON}: sampling the clip with the adapter")
         with torch.no_grad():
-            self.after = self.decoder.decode_clip(trainer.student_latents(held_out)).cpu()
+            after = self.decoder.decode_clip(trainer.student_latents(held_out))
+        faces = held_out.faces, largest_faces(self.identity.face_model, after)
+        self.after = after.cpu()
+        self.similarities = tuple(
+            clip_similarity(self.identity, clip, found) for clip, found in zip((self.before, self.after), faces)
+        )
 
     def _save(self, trainer: Trainer) -> None:
         if not self.state.step:

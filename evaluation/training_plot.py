@@ -1,0 +1,73 @@
+"""What a training run came to, as two pictures of one size: the clip before and after, and the rewards over the steps."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .charts import LABEL, line_chart
+from .drawing import GREY, Canvas
+
+WIDTH = 512
+"""Of the pictures in pixels: their texts are readable at the width of a node."""
+
+_CAPTION, _GAP, _LOWEST, _TALLEST = 26, 6, 256, 512
+_MOST_FRAMES = 64
+
+
+def comparison_frames(before: Tensor, after: Tensor, captions: tuple[str, str]) -> tuple[list[Image.Image], int]:
+    """The clip before and after side by side, under a caption each; before, after: [F, 3, H, W] in 0..1.
+
+    The second result is how many frames of the clip each one stands for: 1, but for long clips.
+    """
+    every = math.ceil(len(before) / _MOST_FRAMES)
+    left, right = _tiles(before[::every]), _tiles(after[::every])
+    height = max(_LOWEST, _CAPTION + left[0].height)
+    canvas = Canvas(WIDTH, height)
+    for column, caption in enumerate(captions):
+        canvas.text(_column(column) + _half() / 2, 5, caption, LABEL, GREY, "ma")
+    page, frames = canvas.image(), []
+    for pair in zip(left, right):
+        frame = page.copy()
+        for column, tile in enumerate(pair):
+            space = _half() - tile.width, height - _CAPTION - tile.height
+            frame.paste(tile, (_column(column) + space[0] // 2, _CAPTION + space[1] // 2))
+        frames.append(frame)
+    return frames, every
+
+
+def training_plot(similarity: Sequence[float], semantic: Sequence[float] | None, height: int) -> Image.Image:
+    """Identity and semantic reward over the steps: faint as they are, strong as a moving average.
+
+    similarity: to the photos, a value a training step, nan where no face was found. semantic: L_SCR likewise,
+    None if it was not rewarded.
+    """
+    size = (WIDTH if semantic is None else _half(), height)
+    charts = [line_chart("Identity", "similarity to the photos", "training step", {"": similarity}, size)]
+    if semantic is not None:
+        rewards = [-loss for loss in semantic]
+        charts.append(line_chart("Meaning", "0: as the original's", "training step", {"": rewards}, size))
+    plot = Image.new("RGB", (WIDTH, height), "white")
+    for column, chart in enumerate(charts):
+        plot.paste(chart, (_column(column), 0))
+    return plot
+
+
+def _half() -> int:
+    return (WIDTH - _GAP) // 2
+
+
+def _column(index: int) -> int:
+    return index * (_half() + _GAP)
+
+
+def _tiles(clip: Tensor) -> list[Image.Image]:
+    """Frames that fit into half of the picture; small ones are enlarged with hard edges, as they are."""
+    scale = min(_half() / clip.shape[3], _TALLEST / clip.shape[2])
+    how = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+    size = (round(clip.shape[3] * scale), round(clip.shape[2] * scale))
+    pixels: np.ndarray = (clip.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
+    return [Image.fromarray(frame).resize(size, how) for frame in pixels]

@@ -1,0 +1,45 @@
+"""What the Train node shows when it is done: the clip before and after, and the rewards over the steps."""
+
+import os
+
+import folder_paths
+from comfy_api.latest import io, ui
+from PIL import Image
+
+from ..evaluation.training_plot import comparison_frames, training_plot
+from ..training.run import TrainingRun
+from .synthetic_video import XMP
+
+FRAMES_A_SECOND = 12  # between AnimateDiff's 8 and HunyuanVideo's 24
+QUALITY, EFFORT = 85, 2  # of WebP; an effort of 4 takes twice the time to save 3 %
+
+
+def result_pictures(run: TrainingRun) -> dict:
+    """The pictures in ComfyUI's temp folder, as the node's ui output; the clip is marked as synthetic.
+
+    The clip is an animated WebP that is not declared as one: the frontend would show it alone, in the little room
+    that is left on the node, instead of making room for both.
+    """
+    names = "original model", "with the adapter"
+    captions = tuple(
+        name if similarity != similarity else f"{name}: similarity {similarity:.2f}"
+        for name, similarity in zip(names, run.similarities)
+    )
+    frames, every = comparison_frames(run.before, run.after, captions)
+    history = run.state.history
+    semantic = [record.semantic for record in history] if run.semantic_reward and run.settings.semantic_weight else None
+    plot = training_plot([record.similarity for record in history], semantic, frames[0].height)
+    clip = _save(
+        frames[0], "webp", save_all=True, append_images=frames[1:], duration=round(1000 * every / FRAMES_A_SECOND), loop=0,
+        quality=QUALITY, method=EFFORT, xmp=XMP.encode(),
+    )  # fmt: skip
+    return ui.SavedImages([clip, _save(plot, "png")]).as_dict()
+
+
+def _save(picture: Image.Image, suffix: str, **options) -> ui.SavedResult:
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        "personalvideo_result", folder_paths.get_temp_directory()
+    )
+    file = f"{name}_{counter:05}_.{suffix}"
+    picture.save(os.path.join(folder, file), **options)
+    return ui.SavedResult(file, subfolder, io.FolderType.temp)

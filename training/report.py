@@ -1,0 +1,88 @@
+"""What a finished run has to say, in a few lines for people."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..rewards.faces import Face, Identity
+from .bank_location import in_words
+
+# Crops embedded at once: bounds the memory of a large recognizer.
+EMBEDDED_TOGETHER = 16
+# What people compare between runs; the file has all of them.
+SETTINGS = ("sampling_steps", "cfg", "scheduler", "gradient_steps", "rank", "alpha", "learning_rate", "learning_rate_schedule",
+            "identity_weight", "semantic_weight", "preserve_weight", "augmentation", "identity_cap", "bank_seeds", "seed")
+
+
+@torch.no_grad()
+def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]) -> float:
+    """Mean cosine to the references over the frames [F, 3, H, W] that have a face, by the rewarded recognizer; nan if none has."""
+    model = identity.face_model
+    found = [index for index, face in enumerate(faces) if face is not None]
+    similarities = []
+    for start in range(0, len(found), EMBEDDED_TOGETHER):
+        part = found[start:start + EMBEDDED_TOGETHER]
+        crops = model.crop(frames[part].to(model.device), [faces[index] for index in part])
+        similarities += identity.similarity(model.embed(crops)).tolist()
+    return mean(similarities)
+
+
+def report(run, phases: Mapping[str, float], memory: str) -> str:
+    """run: a finished TrainingRun. phases: seconds of its parts, by name. memory: the most that was used."""
+    history = run.state.history
+    tenth = max(1, len(history) // 10)
+    first, last = (mean(record.similarity for record in part) for part in (history[:tenth], history[-tenth:]))
+    before, after = run.similarities or (math.nan, math.nan)
+    sampled = len(run.sigmas) - 1
+    parts = ", ".join(f"{name} {in_time(length)}" for name, length in phases.items() if length >= 0.5)
+    settings = vars(run.settings)
+    lines = [
+        f"Saved as {run.lora_path.name}.",
+        f"Similarity to the photos, on a clip that training never saw: {before:.2f} before, {after:.2f} after; while training: "
+        f"{first:.2f} in the first tenth of the run, {last:.2f} in the last. This is by the recognizer that was rewarded "
+        f"({run.identity.face_model.name}): judge the result with another one.",
+        f"A face was found on {mean(record.hit_rate for record in history):.0%} of the frames.",
+        f"{run.state.step} steps on {len(run.prompts) - 1} prompts.",
+        f"The adapter acts in the last {sampled - run.first_late_step} of {sampled} sampling steps (from "
+        f"{run.settings.start_percent:g}); trigger word: {run.trigger_word}.",
+        "Settings: " + ", ".join(f"{name} {_short(settings[name])}" for name in SETTINGS) + ".",
+    ]
+    if phases:
+        lines.append(f"Time of this run: {in_time(sum(phases.values()))}" + (f" ({parts})." if parts else "."))
+    if run.bank:
+        reused = f", {run.bank.reused} of them from an earlier run" if run.bank.reused else ""
+        lines.append(f"Original model's clips: {run.bank.total}, {in_words(run.bank.size)} {run.bank.place}{reused}.")
+    if memory:
+        lines.append(f"Memory in use: {memory}.")
+    lines.append(run.memory.sentence)
+    if run.changed:
+        lines.append(f"Settings that changed when it was resumed: {'; '.join(run.changed)}.")
+    return "\n".join(lines)
+
+
+def gist(run) -> str:
+    """One line: what came out, and where it is."""
+    before, after = run.similarities
+    return (f"Done: similarity to the photos {before:.2f} before, {after:.2f} after, on a clip that training never saw; "
+            f"saved as {run.lora_path.name}.")
+
+
+def mean(values: Iterable[float]) -> float:
+    """Of those that are numbers; nan if none is."""
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else math.nan
+
+
+def in_time(seconds: float) -> str:
+    """Seconds, minutes or hours, as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _short(value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
