@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 
 import table1_graphs as graphs  # noqa: E402
-from comfy_client import ComfyClient  # noqa: E402
+import requests  # noqa: E402
+from comfy_client import ComfyClient, PromptError  # noqa: E402
 from paired import interval  # noqa: E402
 
 PAPER = {  # Table 1: 20 people x 50 prompts, one A800; CLIP-T and CLIP-I of OpenAI's CLIP
@@ -120,7 +121,10 @@ class Worker:
         self.config = config
         self.client = ComfyClient(url)
         self.say = say
-        self.info = self.client.object_info()
+        try:
+            self.info = self.client.object_info()
+        except requests.ConnectionError:
+            raise ValueError(f"servers: no ComfyUI answers at {url}; start it, or correct its address.") from None
         self.trained = Results(config.output / "trained.jsonl")
         self.measured = Results(config.output / "rows.jsonl")
 
@@ -252,13 +256,20 @@ def main() -> None:
         config = read_config(arguments.config)
     except ValueError as error:
         parser.error(str(error))
+    problem = None
     try:
         run(config)
+    except PromptError as error:
+        problem = f"{error.node_type or 'ComfyUI'}: {error}"
+    except ValueError as error:
+        problem = str(error)
     finally:
         rows = list(Results(config.output / "rows.jsonl").rows.values())
         text = table(rows, [method.name for method in config.methods])
         (config.output / "table1.md").write_text(text)
     print(text)
+    if problem:
+        parser.exit(1, f"{problem}\n")
 
 
 if __name__ == "__main__":

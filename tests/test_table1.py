@@ -1,6 +1,7 @@
 """The Table 1 runner on the demo world: trained, sampled and measured by a running server, and gone on with."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import table1
@@ -88,6 +89,11 @@ def test_one_lora_a_person_was_trained(rows, config, server):
     ((key, row),) = table1.Results(config.output / "trained.jsonl").rows.items()
     assert key == ("PersonalVideo", "Bina") and row["server"] == server.url
     assert (server.base / "output" / "loras" / row["lora"]).exists()
+
+
+def test_a_server_that_is_not_there_is_named(config):
+    with pytest.raises(ValueError, match="no ComfyUI answers at http://127.0.0.1:9"):
+        table1.run(replace(config, servers=["http://127.0.0.1:9"]))
 
 
 def test_table_stands_below_the_papers():
