@@ -14,10 +14,11 @@ from comfy_process import load_pack, open_host
 from comfy_server import ComfyServer
 
 DOCS = ROOT / "web" / "docs"
+HELD_OUT = "a sks person in the forest, wearing a yellow shirt, moving down"  # of demo/held_out.txt
 PROMPT = "a sks person in the snow, wearing a blue shirt, nodding"
-PROMPTS = (
+PROMPTS = (  # of prompts/demo.txt
     "a sks person on the beach, wearing a red shirt, moving left",
-    "a sks person in the forest, wearing a yellow shirt, coming closer",
+    "a sks person in the forest, wearing a white shirt, moving down",
     "a sks person in the city at night, wearing a white shirt, nodding",
 )
 PERSON, OTHER = "Aro", "Hani"
@@ -154,7 +155,7 @@ def clip(world: World):
 
 
 def before_after(world: World):
-    return sheet([("", strip(world.frames(PROMPTS[0], strength=0.0))), ("", strip(world.frames(PROMPTS[0])))])
+    return sheet([("", strip(world.frames(HELD_OUT, strength=0.0))), ("", strip(world.frames(HELD_OUT)))])
 
 
 def people(world: World):
