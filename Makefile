@@ -13,7 +13,7 @@ FULL ?=
 WORKERS ?= 2
 RUN := .venv/bin/python
 
-.PHONY: help setup test demo gradients faces ablations clean
+.PHONY: help setup test demo gradients faces ablations bench clean
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -34,6 +34,9 @@ faces: setup ## face models, photos and the semantic reward against their oracle
 
 ablations: setup ## the paper's ablations on the demo world: see output/ablations/ (FULL=1 WORKERS=2)
 	@$(RUN) benchmarks/ablations.py --workers $(WORKERS) $(if $(FULL),--full)
+
+bench: setup ## speed and memory against the paper's loop: see benchmarks/results/speed.json (about 15 minutes)
+	@$(RUN) benchmarks/speed.py
 
 clean: ## remove .venv, .host and output
 	rm -rf .venv .host output

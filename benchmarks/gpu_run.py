@@ -1,0 +1,129 @@
+"""One setting of `gpu.py`: a training run of the pack on full-size random models, timed; or what its memory plan expects."""
+
+import time
+import zlib
+from dataclasses import replace
+
+import gpu_models
+import torch
+from demo_world import DemoWorld
+from motion_world import motion_loader
+from speed_world import SETTINGS, inside_training, show_faces
+from torch.utils.flop_counter import FlopCounterMode
+
+TIMED_STEPS = 2
+TINY_SIDE = 8
+MATRIX, TINY_MATRIX = 8192, 512
+WEIGHTS = {"bf16": (torch.bfloat16, None), "fp8": (torch.float8_e4m3fn, torch.bfloat16)}
+
+
+class FullWorld(DemoWorld):
+    """model, clip and vae of a setting; rewards and identity are the demo's, with a face in every frame."""
+
+    def __init__(self, pack, setting, tiny: bool):
+        with torch.inference_mode():
+            super().__init__(pack)
+        full = gpu_models.MODELS[setting.model]
+        weights, compute = (torch.float32, None) if tiny else WEIGHTS[setting.weights]
+        self.model = with_motion(pack, full, gpu_models.patcher(full, weights, compute, tiny))
+        self.vae = gpu_models.vae(full, tiny)
+        self.clip = RandomText(full, tiny)
+        self.cfg = pack.adapters.architectures.defaults_of(self.model.model).cfg
+        self.latent = torch.zeros(gpu_models.latent_shape(full, setting.latent, tiny))
+        self.settings = replace(
+            self.settings, **SETTINGS | {"sampling_steps": 16, "gradient_checkpointing": "auto", "cfg": self.cfg}
+        )
+        show_faces(self)
+
+
+class RandomText:
+    """Gives each prompt random features of the usual length, always the same ones."""
+
+    def __init__(self, full: gpu_models.FullModel, tiny: bool):
+        self.full, self.tiny = full, tiny
+
+    def tokenize(self, prompt: str) -> str:
+        return prompt
+
+    def encode_from_tokens_scheduled(self, prompt: str) -> list:
+        return gpu_models.conditioning(self.full, zlib.crc32(prompt.encode()), self.tiny)
+
+
+def with_motion(pack, full: gpu_models.FullModel, model):
+    """The MODEL with motion modules where it is an image model."""
+    if not full.motion:
+        return model
+    with motion_loader(pack) as load:
+        return load(model)
+
+
+def trained(pack, setting, tiny: bool) -> dict:
+    """Seconds of a step (after one that does not count), peak memory of the whole run with its bank, and the share of
+    the rate at which the GPU multiplies large bf16 matrices."""
+    world, row = FullWorld(pack, setting, tiny), {}
+
+    def body(trainer, one_step) -> None:
+        with FlopCounterMode(display=False) as counter:
+            one_step()
+        step = _seconds(one_step, TIMED_STEPS)
+        rate = _matrix_rate(trainer.rollout.latent.device)
+        row.update(
+            seconds_per_step=round(step, 3), sampling_steps=trainer.rollout.steps,
+            gradient_steps=trainer.settings.gradient_steps, tera_operations_per_step=round(counter.get_total_flops() / 1e12, 3),
+            share_of_matrix_rate=round(counter.get_total_flops() / step / rate, 3), matrix_tera_rate=round(rate / 1e12, 1),
+        )
+
+    run = inside_training(world, body)
+    row["plan"] = run.memory.sentence
+    if torch.cuda.is_available():
+        row["peak_gigabytes"] = round(torch.cuda.max_memory_reserved() / 1e9, 2)
+        row["device"] = torch.cuda.get_device_name()
+    return row
+
+
+def estimated(pack, setting, free: float) -> dict:
+    """What the memory plan expects of a card with ``free`` bytes; models are built without memory."""
+    full = gpu_models.MODELS[setting.model]
+    weights, compute = WEIGHTS[setting.weights]
+    with torch.inference_mode():
+        demo = DemoWorld(pack)
+    plan, demand_module = pack.training.memory_plan, pack.training.memory_demand
+    model = with_motion(pack, full, gpu_models.unfilled(full, weights, compute))
+    architectures, low_rank = pack.adapters.architectures, pack.adapters.low_rank
+    settings = replace(demo.settings, **SETTINGS | {"cfg": architectures.defaults_of(model.model).cfg})
+    parts = demand_module.RunParts(
+        model=model, architecture=architectures.architecture_of(model.model),
+        decoder=pack.training.frame_decoder.FrameDecoder(full.vae(torch.bfloat16), torch.device("cpu")),
+        networks=[], face_model=demo.face_model, semantic_reward=demo.semantic_reward,
+        adapter=low_rank.LowRankAdapter.create(architectures.find_targets(model.model), settings.rank, settings.alpha, 0),
+        settings=settings, gradient_steps=settings.gradient_steps,
+    )  # fmt: skip
+    demand = demand_module.demand_of(parts, torch.empty(setting.latent, device="meta"))
+    found = plan.choose(demand, plan.Budget(int(free), int(64e9)))
+    row = {"estimate": True, "free_gigabytes": free / 1e9}
+    if found is None:
+        smallest = min(plan.peak(demand, option) for option in plan.options(demand))
+        return row | {"plan": f"does not fit: at least {smallest / 1e9:.1f} GB are needed"}
+    return row | {"peak_gigabytes": round(plan.peak(demand, found.option) / 1e9, 2), "plan": found.sentence}
+
+
+def _seconds(job, times: int) -> float:
+    _synchronise()
+    started = time.monotonic()
+    for _ in range(times):
+        job()
+    _synchronise()
+    return (time.monotonic() - started) / times
+
+
+def _matrix_rate(device: torch.device) -> float:
+    """Operations a second of a large product in bf16."""
+    side = MATRIX if device.type == "cuda" else TINY_MATRIX
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    a @ b
+    return 2 * side**3 / _seconds(lambda: a @ b, 10)
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,70 @@
+"""How time and memory grow: one frame out of clips of growing length, a training step with frames and resolution."""
+
+import tiny_vaes
+import torch
+from decode import clip_of, full_depth
+from live_bytes import LiveBytes
+from speed_clock import fitted_exponent, in_turns, medians, ratio, rounded
+from speed_world import inside_training
+
+LENGTHS = (9, 17, 33, 61)
+VAES = {"Wan": "wan 2.1", "Wan, tiny VAE": "taehv wan 2.1", "HunyuanVideo": "hunyuan", "SD 1.5": "image"}
+DECODED = 4  # latent cells a side
+FRAMES, SIDES = (5, 9, 17, 33), (64, 96, 128, 192, 256)
+SHORT = 16
+
+
+def decode_growth(pack, rounds: int, lengths=LENGTHS) -> list[dict]:
+    """The clip's last frame with gradient, its dearest one, beside the whole clip with gradient, for each VAE."""
+    rows = []
+    for title, name in VAES.items():
+        build, shape = full_depth(name) or tiny_vaes.VAES[name].build, tiny_vaes.VAES[name].latents
+        decoder = pack.training.frame_decoder.FrameDecoder(build(), torch.device("cpu"))
+        decoder.prepare()
+        row = {"vae": title, "frames": [], "one_frame_seconds": [], "clip_seconds": [], "one_frame_over_clip": []}
+        for length in lengths:
+            latents = clip_of(decoder, (*shape[:-2], DECODED, DECODED), length)
+
+            def decoded(frames, latents=latents, decoder=decoder) -> None:
+                with decoder.frozen():
+                    decoder.decode(latents, frames).sum().backward()
+
+            jobs = {"one": lambda: decoded([length - 1]), "clip": lambda: decoded(list(range(length)))}
+            seconds = in_turns(jobs, rounds)
+            row["frames"].append(length)
+            row["one_frame_seconds"].append(medians(seconds)["one"])
+            row["clip_seconds"].append(medians(seconds)["clip"])
+            row["one_frame_over_clip"].append(rounded(ratio(seconds, "one", "clip")))
+        row["growth_exponent"] = rounded(fitted_exponent(row["frames"], row["one_frame_seconds"]))
+        rows.append(row)
+    return rows
+
+
+def training_growth(world, rounds: int, frames=FRAMES, sides=SIDES) -> dict:
+    """Time and memory of a training step with the number of frames at 64 x 64, and with the resolution of 5 frames."""
+    by_frames = [_step(world, count, sides[0], rounds) for count in frames]
+    by_side = [_step(world, frames[0], side, rounds) for side in sides]
+    pixels = [row["width"] * row["height"] for row in by_side]
+    return {
+        "frames": by_frames, "resolution": by_side,
+        "exponents": {
+            f"{what}_with_{of}": rounded(fitted_exponent(sizes, [row[what] for row in rows]))
+            for of, sizes, rows in (("frames", frames, by_frames), ("pixels", pixels, by_side))
+            for what in ("seconds", "megabytes")
+        },
+    }  # fmt: skip
+
+
+def _step(world, frames: int, side: int, rounds: int) -> dict:
+    """megabytes: most that the tensors of one step hold at a time, on top of models and the bank."""
+    world.latent = torch.zeros(1, 16, frames, side // 8, side // 8)
+    row = {"frames": frames, "width": side, "height": side}
+
+    def body(trainer, one_step) -> None:
+        row["seconds"] = medians(in_turns({"step": one_step}, rounds))["step"]
+        with LiveBytes() as memory:
+            one_step()
+        row["megabytes"] = rounded(memory.peak / 2**20)
+
+    inside_training(world, body, sampling_steps=SHORT, cfg=1.0)
+    return row
