@@ -8,6 +8,7 @@ import gradients
 import pytest
 import torch
 from comfy.ldm.modules.attention import attention_pytorch, wrap_attn
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 from families import family_case
 from gradients import gradient
 
@@ -57,6 +58,19 @@ def test_users_own_attention_is_theirs_again_after_training(demo, tmp_path):
         assert patcher.model_options["transformer_options"]["optimized_attention_override"] is users
     plain = demo.train(tmp_path / "b.safetensors", steps=1)
     assert "optimized_attention_override" not in plain.model.model_options["transformer_options"]
+
+
+def test_compiled_model_is_trained_as_it_was_before_and_stays_compiled_for_its_user(demo, tmp_path):
+    graphs = []
+    with torch.inference_mode():
+        model = demo.model.clone()
+        set_torch_compile_wrapper(model, backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
+    runs = [demo.train(tmp_path / f"{number}.safetensors", model=kind, steps=1) for number, kind in enumerate((demo.model, model))]
+    assert not graphs
+    weights = [torch.cat([weight.detach().flatten() for weight in run.adapter.parameters()]) for run in runs]
+    assert torch.equal(*weights)
+    demo.sample(model)
+    assert graphs
 
 
 def test_weight_that_asks_for_gradients_collects_none_and_still_asks(pack, case):

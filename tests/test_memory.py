@@ -1,5 +1,7 @@
 """How a run copes with little memory: the plan acts, running out costs one step, and nothing unneeded stays loaded."""
 
+from dataclasses import replace
+
 import comfy.model_management
 import pytest
 import torch
@@ -80,6 +82,17 @@ def test_run_that_fits_in_no_way_is_refused_with_a_size_that_fits(demo, tmp_path
     limited(monkeypatch, demo, 1)
     with pytest.raises(ValueError, match="lower gradient_steps, or use a smaller model or one in 8 bits"):
         demo.run(path, gradient_checkpointing="auto")
+
+
+def test_refusal_names_the_tiny_vae_that_would_make_it_fit(demo, tmp_path, monkeypatch):
+    world = FamilyWorld(demo, "wan21", tmp_path)
+    plan = demo.pack.training.memory_plan
+    demand = world.run(tmp_path / "a.safetensors").memory.demand
+    demand = replace(demand, pixels=10**6, decoder=plan.Decoder("Wan21Frames", 96, 4), tiny=None)
+    monkeypatch.setattr(demo.pack.training.memory, "demand_of", lambda parts, latent: demand)
+    limited(monkeypatch, demo, 0.5 * plan.peak(demand, plan.Option("offload", 2)))
+    with pytest.raises(ValueError, match="can be had; put the tiny VAE lighttaew2_1 into models/vae_approx"):
+        world.run(tmp_path / "a.safetensors", gradient_checkpointing="auto")
 
 
 def test_trained_adapter_is_the_same_in_every_mode(demo, tmp_path):

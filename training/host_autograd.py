@@ -11,7 +11,10 @@ import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.ldm.modules.attention import attention_pytorch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
 
 
 # What a host has to offer for gradients to be exact, and since when it does.
@@ -123,6 +126,18 @@ def attention_for_training(patcher: ModelPatcher):
         del options[key]
         if users:
             options[key] = users
+
+
+def forget_compilation(patcher: ModelPatcher) -> None:
+    """Train on the modules themselves: what the host's Torch Compile Model has compiled would be compiled anew for every
+    noise level, as the adapter's gate depends on it.
+
+    patcher: a clone that the caller owns.
+    """
+    patcher.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY)
+    for name, value in list(patcher.object_patches.items()):
+        if isinstance(value, OptimizedModule):
+            del patcher.object_patches[name]
 
 
 def revive(value):

@@ -2,13 +2,14 @@
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 
 import comfy.model_management
 from torch import Tensor
 
 from .checkpointing import BlockCheckpointing
 from .frame_decoder import FrameDecoder
-from .memory_demand import RunParts, budget_of, demand_of, smaller
+from .memory_demand import RunParts, budget_of, demand_of, smaller, tiny_decoder
 from .memory_plan import Option, choose, first_that_fits, more_frugal, peak, sentence
 from .tiny_vae import load_tiny_vae
 
@@ -100,10 +101,14 @@ class Memory:
 
     def _refusal(self, latent: Tensor) -> str:
         fits = [first_that_fits(sizes, self.budget) for sizes in smaller(self.parts, latent, self.demand)]
-        remedy = ", or ".join(name for name in fits if name)
+        remedies = [f"lower {name}" for name in fits if name]
+        tiny = self.demand.tiny or tiny_decoder(self.parts)
+        if self.demand.tiny is None and tiny and choose(replace(self.demand, tiny=tiny), self.budget):
+            name = self.parts.model.get_model_object("latent_format").taesd_decoder_name
+            remedies.insert(0, f"put the tiny VAE {name} into models/vae_approx")
+        remedies = remedies or ["lower gradient_steps, or use a smaller model or one in 8 bits"]
         least = min(peak(self.demand, Option("offload", count)) for count in (self.demand.fewest, self.demand.frames))
         return (
             f"length, width, height: training at this size takes about {least / 1e9:.1f} GB and {self.budget.device / 1e9:.1f} "
-            f"GB can be had; lower {remedy or 'gradient_steps, or use a smaller model or one in 8 bits'}. To try it all the "
-            "same, set gradient_checkpointing to offload."
+            f"GB can be had; {', or '.join(remedies)}. To try it all the same, set gradient_checkpointing to offload."
         )

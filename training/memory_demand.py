@@ -23,6 +23,7 @@ from .tiny_vae import tiny_vae_file
 
 # Weights, gradients and the two moments of AdamW.
 ADAPTER_COPIES = 4
+TINY = ("TAESD", "TinyVideoFrames")
 TINY_WIDTH = 64
 CHUNK_FRAMES = 8  # at most, of the VAEs that decode in chunks
 SMALLER = (0.75, 0.5, 0.375, 0.25)  # of width and height
@@ -53,11 +54,7 @@ def demand_of(parts: RunParts, latent: Tensor) -> Demand:
     adapter = ADAPTER_COPIES * sum(weight.numel() * weight.element_size() for weight in parts.adapter.parameters())
     scored = parts.semantic_reward is not None and settings.semantic_weight > 0
     height, width = frame_size(parts.decoder, latent)
-    vae = parts.decoder.vae
-    vae_number = vae.vae_dtype.itemsize
-    tiny = None
-    if tiny_vae_file(model.get_model_object("latent_format")) and decoder_kind(parts.decoder) not in ("TAESD", "TinyVideoFrames"):
-        tiny = Decoder("TAESD" if latent.ndim == 4 else "TinyVideoFrames", TINY_WIDTH, vae_number)
+    file = tiny_vae_file(model.get_model_object("latent_format"))
     return Demand(
         weights=sum(patcher.model_size() for patcher in patchers) + adapter,
         cast=_cast_weights(model.model.diffusion_model, number),
@@ -71,11 +68,19 @@ def demand_of(parts: RunParts, latent: Tensor) -> Demand:
         fewest=max(settings.identity_frames, 2 if scored else 1),
         clip=_reach(parts.decoder, parts.decoder.count(latent)),
         pixels=height * width,
-        decoder=Decoder(decoder_kind(parts.decoder), decoder_width(parts.decoder.network), vae_number),
-        tiny=tiny,
+        decoder=Decoder(decoder_kind(parts.decoder), decoder_width(parts.decoder.network), parts.decoder.vae.vae_dtype.itemsize),
+        tiny=tiny_decoder(parts) if file else None,
         frame_reward=_semantic_bytes(parts.semantic_reward, height, width) if scored else 0,
         step_reward=_identity_bytes(parts.face_model, settings.identity_frames),
     )
+
+
+def tiny_decoder(parts: RunParts) -> Decoder | None:
+    """That of the model's small preview VAE, whether its file is there or not; None if the run decodes with one anyway."""
+    if decoder_kind(parts.decoder) in TINY or parts.model.get_model_object("latent_format").taesd_decoder_name is None:
+        return None
+    image = parts.decoder.vae.latent_dim == 2
+    return Decoder(TINY[0] if image else TINY[1], TINY_WIDTH, parts.decoder.vae.vae_dtype.itemsize)
 
 
 def smaller(parts: RunParts, latent: Tensor, demand: Demand) -> tuple[Iterator, Iterator]:
@@ -124,8 +129,8 @@ def budget_of(parts: RunParts, bank: int) -> Budget:
 
 def decoder_kind(decoder: FrameDecoder) -> str:
     """Its name in the costs."""
-    network = type(decoder.network).__name__
-    return network if network == "TAESD" else type(decoder.source).__name__
+    network, source = type(decoder.network).__name__, type(decoder.source).__name__
+    return network if network == "TAESD" else {"IndependentFrames": "ImageFrames"}.get(source, source)
 
 
 def frame_size(decoder: FrameDecoder, latent: Tensor) -> tuple[int, int]:

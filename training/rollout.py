@@ -17,7 +17,8 @@ from torch import Tensor
 from .checkpointing import recomputed
 from .clip_batches import joined, most_together
 from .host_autograd import (
-    attention_for_training, differentiable_kernels, frozen, restore_quantised, revive, revive_model, training_mode,
+    attention_for_training, differentiable_kernels, forget_compilation, frozen, restore_quantised, revive, revive_model,
+    training_mode,
 )
 
 Conditioning = list
@@ -138,6 +139,7 @@ def with_rollout(
     latent: zeros of the video's latent shape, batch 1. Afterwards ``model`` has the attention of before again.
     """
     with training_mode(), attention_for_training(model):
+        forget_compilation(model)
         model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "personalvideo", _load_fully)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(revive([entry for positive in positives for entry in positive]), revive(negative))
