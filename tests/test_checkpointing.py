@@ -1,8 +1,11 @@
 """Recomputation in backward: where it is needed, what it must not change, and what it leaves behind."""
 
+from dataclasses import replace
+
+import comfy.model_management
 import pytest
 import torch
-from families import FAMILIES, family_case
+from families import FAMILIES, family_case, load_family
 from gradients import gradient
 
 
@@ -55,6 +58,53 @@ def test_block_checkpointing_leaves_no_trace(pack, folder, family):
     case = family_case(pack, family, folder)
     gradient(pack, case, "blocks")
     assert not [name for name, module in case.model.model.named_modules() if "forward" in vars(module)]
+
+
+def test_blocks_of_every_model_that_holds_the_injection_are_recomputed(pack, folder):
+    models = [load_family(pack, "wan21", folder, seed=seed) for seed in (0, 1)]
+    blocks = pack.training.checkpointing.BlockCheckpointing(pack.adapters.architectures.architecture_of(models[0].model))
+
+    def recomputed(model):
+        return sum("forward" in vars(module) for module in model.model.diffusion_model.blocks)
+
+    for model in models:
+        blocks.attach(model)
+        model.inject_model()
+    assert [recomputed(model) for model in models] == [2, 2]
+    models[0].eject_model()
+    assert [recomputed(model) for model in models] == [0, 2]
+    models[1].eject_model()
+    assert recomputed(models[1]) == 0
+
+
+def test_offloading_computes_with_and_without_prompt_one_after_the_other(pack, folder):
+    case = family_case(pack, "wan21", folder)
+    calls = {"blocks": [], "offload": []}
+    for mode, found in calls.items():
+        def note(executor, x, *args, found=found, **kwargs):
+            marks = next(value["cond_or_uncond"] for value in args if isinstance(value, dict))
+            found.append((len(x), marks, comfy.model_management.in_training))
+            return executor(x, *args, **kwargs)
+
+        model = case.model.clone()
+        model.add_wrapper_with_key("diffusion_model", "note", note)
+        gradient(pack, replace(case, model=model), mode)
+    assert {size for size, _, training in calls["offload"] if training} == {1}
+    assert [marks for _, marks, training in calls["offload"] if training][:2] == [[0], [1]]
+    assert {size for size, _, training in calls["offload"] if not training} == {2}
+    assert {size for size, _, _ in calls["blocks"]} == {2}
+
+
+def test_what_waits_in_cpu_memory_is_as_it_was_when_it_was_saved(pack):
+    weight = torch.ones(3, requires_grad=True)
+    waiting, other = torch.arange(3.0), torch.arange(3.0)
+    with pack.training.saved_tensors.saved_tensors_survive():
+        with pack.training.saved_tensors.kept_on_cpu([waiting]):
+            loss = (weight * waiting).sum() + (weight * other).sum()
+        waiting.mul_(10)
+        other.mul_(10)
+        loss.backward()
+    assert torch.equal(weight.grad, 2 * torch.arange(3.0))
 
 
 def test_recomputed_function_of_constants_still_reaches_what_it_closes_over(pack):
