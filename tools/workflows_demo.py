@@ -4,11 +4,12 @@ from pathlib import Path
 
 from comfy_host import ROOT
 from workflow_builder import Node, Output, WorkflowBuilder
-from workflows_demo_notes import CORE_NOTE, SAMPLE_NOTE, STYLES_NOTE, TRAIN_NOTE
+from workflows_demo_notes import CORE_NOTE, EVALUATE_NOTE, SAMPLE_NOTE, STYLES_NOTE, TRAIN_NOTE
 
 FOLDER = ROOT / "workflows"
 TRAIN, SAMPLE = FOLDER / "Demo 1 - Train an identity.json", FOLDER / "Demo 2 - Sample with identity and style LoRA.json"
-STYLES, CORE = FOLDER / "Demo 3 - Two style LoRAs.json", FOLDER / "Demo 5 - Core KSampler.json"
+STYLES, EVALUATE = FOLDER / "Demo 3 - Two style LoRAs.json", FOLDER / "Demo 4 - Evaluate a video.json"
+CORE = FOLDER / "Demo 5 - Core KSampler.json"
 IDENTITY = "Aro"
 NOIR, SUNSET = "demo style noir.safetensors", "demo style sunset.safetensors"
 TRAINING = {
@@ -91,6 +92,33 @@ def sample_with_two_styles(object_info: dict) -> WorkflowBuilder:
     return workflow
 
 
+def evaluate(object_info: dict) -> WorkflowBuilder:
+    workflow = WorkflowBuilder(object_info)
+    note = workflow.note(EVALUATE_NOTE, column=0, title="Start here")
+    demo = workflow.node("PersonalVideoLoadDemo", {}, column=1)
+    who = workflow.node(
+        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=1
+    )
+    shown = workflow.node("PreviewImage", {"images": who["faces"]}, column=1, room=190, title="The person")
+    identity, positive, negative = who_doing_what(workflow, demo["model"], demo["clip"])
+    sample = sample_video(workflow, identity, positive, negative, demo)
+    judged = workflow.node(
+        "PersonalVideoEvaluateVideo",
+        {
+            "images": sample["images"], "identity": who["identity"], "face_model": demo["judge"], "prompt": HELD_OUT,
+            "semantic_reward": demo["semantic_reward"], "fps": FPS,
+        },
+        column=4, width=400, room_below=520,
+    )  # fmt: skip
+    workflow.group("Read me", [note])
+    workflow.group("1. Demo models", [demo])
+    workflow.group("2. Who it should be", [who, shown])
+    workflow.group("3. Who, doing what", [identity, positive, negative])
+    workflow.group("4. Sample", [sample])
+    workflow.group("5. Measure", [judged])
+    return workflow
+
+
 def sample_with_core(object_info: dict) -> WorkflowBuilder:
     workflow = WorkflowBuilder(object_info)
     note = workflow.note(CORE_NOTE, column=0, title="Start here")
@@ -162,5 +190,6 @@ def workflows(object_info: dict) -> dict[Path, WorkflowBuilder]:
         TRAIN: train(object_info),
         SAMPLE: sample_with_style(object_info),
         STYLES: sample_with_two_styles(object_info),
+        EVALUATE: evaluate(object_info),
         CORE: sample_with_core(object_info),
     }

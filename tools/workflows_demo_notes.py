@@ -38,6 +38,18 @@ when the face suffers.
 
 {SENTENCES}"""
 
+EVALUATE_NOTE = f"""# Press Run: is it really this person?
+
+**Evaluate Identity Video** takes the frames of any video, of any method, and measures three things: is it the person, does \
+it move, does it fit the prompt.
+
+- `face_model` is the **judge**: a recognizer that training never rewarded. Training learns to please the recognizer that \
+it was shown, so that one's figures are too good.
+- Set `strength_model` of **Apply Late-Step Identity LoRA** to 0 for the same figures of the base model.
+- The prompt stands in the node once more, because frames do not carry it.
+
+{SENTENCES}"""
+
 CORE_NOTE = f"""# Press Run: with the core's KSampler
 
 **Sample Video** is a convenience. What **Apply Late-Step Identity LoRA** gives is an ordinary MODEL: ComfyUI's own \

@@ -1,0 +1,119 @@
+"""The Run and Cancel buttons on the demo's templates: what a user sees while it works, afterwards, and after a mistake."""
+
+import pytest
+from comfy_client import PromptError
+
+TRAIN = "PersonalVideoTrainAdapter"
+TRAIN_TEMPLATE, SAMPLE_TEMPLATE = "Demo 1 - Train an identity", "Demo 2 - Sample with identity and style LoRA"
+MINUTES = 60
+
+
+def texts_until_end(screen, kind: str, timeout: float) -> tuple[list[str], list[float], int]:
+    """What the node shows until the run ends: its lines of text, its progress, and how many pictures it had at most."""
+    texts, progress, pictures = [], [], 0
+
+    def look() -> bool:
+        nonlocal pictures
+        node = screen.node(kind)
+        if node["text"] and node["text"] not in texts:
+            texts.append(node["text"])
+        if node["progress"] is not None:
+            progress.append(node["progress"])
+        pictures = max(pictures, len([width for width in node["pictures"] if width]))
+        return screen.page.evaluate("() => window.ends.length > 0")
+
+    screen.wait_until(look, timeout, every=0.1)
+    screen.wait_end(1)
+    return texts, progress, pictures
+
+
+def test_training_shows_its_progress_its_preview_and_its_results(screen, server):
+    screen.open_template(TRAIN_TEMPLATE)
+    screen.set(TRAIN, "steps", 12)
+    screen.press_run()
+    texts, progress, pictures = texts_until_end(screen, TRAIN, 15 * MINUTES)
+    assert any("clips" in text for text in texts) and any("step 12" in text for text in texts)
+    assert any("left" in text and "similarity" in text for text in texts)
+    assert any(0 < part < 1 for part in progress)
+    assert pictures > 0
+    assert len(screen.node("PreviewImage")["pictures"]) == 5
+    assert min(screen.node("LossGraphNode")["pictures"]) > 0
+    shown = screen.node("SaveAnimatedWEBP")
+    assert shown["animated"] and min(shown["pictures"]) > 0
+    report = screen.page.evaluate("() => app.graph.nodes.find(n => n.title === 'Report').widgets.map(w => w.value).join()")
+    assert "12 steps" in report and ".safetensors" in report
+
+    (lora,) = (server.base / "output" / "loras").glob("demo identity_*.safetensors")
+    screen.page.keyboard.press("r")
+    screen.pause()
+    assert lora.name in screen.page.evaluate("() => LiteGraph.createNode('PersonalVideoApplyLateStepLora').widgets[0].options.values")
+
+
+@pytest.mark.parametrize("name", [SAMPLE_TEMPLATE, "Demo 3 - Two style LoRAs", "Demo 5 - Core KSampler"])
+def test_sampling_shows_the_video(screen, name):
+    screen.open_template(name)
+    screen.press_run()
+    screen.wait_end(5 * MINUTES)
+    shown = screen.node("SaveAnimatedWEBP")
+    assert shown["animated"] and shown["pictures"] == [64]
+    assert screen.page.locator("video").count() == 1
+
+
+def test_evaluation_shows_table_and_plot(screen):
+    screen.open_template("Demo 4 - Evaluate a video")
+    screen.press_run()
+    screen.wait_end(5 * MINUTES)
+    shown = screen.node("PersonalVideoEvaluateVideo")
+    assert min(shown["pictures"]) > 0 and shown["text"]
+
+
+def test_cancel_says_where_the_work_is(screen, server):
+    screen.open_template(TRAIN_TEMPLATE)
+    screen.set(TRAIN, "seed", 7)
+    screen.set(TRAIN, "filename_prefix", "loras/cancelled")
+    screen.press_run()
+    screen.wait_until(lambda: "step 2 " in screen.node(TRAIN)["text"], 15 * MINUTES)
+    screen.press_cancel()
+    with pytest.raises(PromptError) as caught:
+        screen.wait_end(60)
+    assert caught.value.kind == "interrupted"
+    (lora,) = (server.base / "output" / "loras").glob("cancelled_*.safetensors")
+    text = screen.node(TRAIN)["text"]
+    assert text.startswith("Cancelled at step") and lora.name in text
+
+
+MISTAKES = {
+    "window without a step": (TRAIN, "start_percent", 0.99, "none of the 16 sampling steps lies after 0.99"),
+    "width between tokens": (TRAIN, "width", 72, "width: 72 is not a multiple of 16; use 64 or 80"),
+    "another trigger word than the prompts'": (TRAIN, "trigger_word", "ohwx", "does not contain the trigger word ohwx"),
+    "folder without photos": ("PersonalVideoLoadIdentityImages", "folder", "empty folder", "empty folder"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_explained_on_the_node_that_made_it(screen, mistake):
+    kind, widget, value, sentence = MISTAKES[mistake]
+    screen.open_template(TRAIN_TEMPLATE)
+    screen.set(kind, widget, value)
+    screen.press_run()
+    with pytest.raises(PromptError):
+        screen.wait_end(3 * MINUTES)
+    shown = screen.node(kind)
+    assert sentence in shown["text"] and shown["stroke"]
+    assert screen.page.get_by_test_id("error-overlay").is_visible()
+    box = screen.page.evaluate("""() => { const e = [...document.querySelectorAll('.dom-widget')].at(-1); return e.innerText }""")
+    assert sentence in box.replace("\\n", " ")
+
+
+def test_message_goes_away_with_the_next_run(screen):
+    screen.open_template(TRAIN_TEMPLATE)
+    screen.set(TRAIN, "width", 72)
+    screen.press_run()
+    with pytest.raises(PromptError):
+        screen.wait_end(3 * MINUTES)
+    screen.set(TRAIN, "start_percent", 0.99)
+    screen.set(TRAIN, "width", 64)
+    screen.press_run()
+    with pytest.raises(PromptError):
+        screen.wait_end(3 * MINUTES)
+    assert "72" not in screen.node(TRAIN)["text"]
