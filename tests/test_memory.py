@@ -5,6 +5,7 @@ from dataclasses import replace
 import comfy.model_management
 import pytest
 import torch
+from families import FAMILIES, load_family
 from family_world import FamilyWorld
 from tiny_vaes import taehv
 
@@ -93,6 +94,29 @@ def test_refusal_names_the_tiny_vae_that_would_make_it_fit(demo, tmp_path, monke
     limited(monkeypatch, demo, 0.5 * plan.peak(demand, plan.Option("offload", 2)))
     with pytest.raises(ValueError, match="can be had; put the tiny VAE lighttaew2_1 into models/vae_approx"):
         world.run(tmp_path / "a.safetensors", gradient_checkpointing="auto")
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"sd15"}))
+def test_plan_knows_every_family_and_names_smaller_runs(demo, pack, tmp_path, family):
+    world = FamilyWorld(demo, family, tmp_path)
+    run = world.run(tmp_path / "a.safetensors", gradient_checkpointing="auto")
+    memory = run.memory
+    pattern = run.architecture.blocks
+    motion = [module for patcher in run.model.get_additional_models_with_key("personalvideo_motion")
+              for part in vars(patcher.model)["_modules"].values() for module in part]
+    blocks = [name for name, _ in run.model.model.diffusion_model.named_modules() if pattern.fullmatch(name)]
+    assert len(memory.demand.layers) == len(blocks) + len(motion)
+    assert memory.option.mode == "off" and memory.demand.weights > run.model.model_size()
+    assert memory.demand.frame_reward > 0 < memory.demand.step_reward
+    names = [next(sizes)[0] for sizes in pack.training.memory_demand.smaller(memory.parts, world.latent, memory.demand)]
+    assert names[0].startswith("length to ") and names[1].startswith("width and height to ")
+    assert memory.demand.cast == 0
+
+
+def test_weights_of_eight_bits_are_converted_in_every_call(pack, tmp_path):
+    network = load_family(pack, "wan21", tmp_path, "fp8_e4m3fn").model.diffusion_model
+    eight = sum(weight.numel() for weight in network.parameters() if weight.dtype == torch.float8_e4m3fn)
+    assert eight and pack.training.memory_demand._cast_weights(network, 2) == 2 * eight
 
 
 def test_trained_adapter_is_the_same_in_every_mode(demo, tmp_path):
