@@ -13,7 +13,7 @@ FULL ?=
 WORKERS ?= 2
 RUN := .venv/bin/python
 
-.PHONY: help setup test demo gradients faces ablations bench clean
+.PHONY: help setup test test-browser screenshots demo gradients faces ablations bench clean
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -22,6 +22,14 @@ setup: ## prepare .venv and a ComfyUI (the one around this folder, else $COMFYUI
 
 test: setup ## run the tests against the real ComfyUI
 	@$(RUN) -P -m pytest tests $(PYTEST)
+
+test-browser: setup ## run the tests in a headless Chromium (on Debian, as root, it installs one)
+	@$(RUN) tools/chromium.py
+	@$(RUN) -P -m pytest tests_browser $(PYTEST)
+
+screenshots: setup ## take the pictures of docs/ and the thumbnails of workflows/ again
+	@$(RUN) tools/chromium.py
+	@$(RUN) tools/screenshots.py
 
 demo: setup ## train an identity, sample before and after: see output/demo/ (IDENTITIES=1 SEED=0)
 	@$(RUN) tools/run_demo.py --identities $(IDENTITIES) --seed $(SEED)
