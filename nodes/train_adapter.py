@@ -205,7 +205,7 @@ class TrainAdapter(io.ComfyNode):
             progress.cancelled(_listed_name(run.lora_path))
             raise
         except TrainingFailure as failure:
-            saved = f" Step {run.state.step} is saved in {run.lora_path.name}." if run.state.step else ""
+            saved = f" Step {run.state.step} is saved as {_listed_name(run.lora_path)}." if run.state.step else ""
             raise ValueError(f"{failure}{saved}") from failure
         except Exception as error:
             if not comfy.model_management.is_oom(error):

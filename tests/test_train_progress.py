@@ -16,7 +16,8 @@ DIGITAL_SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAl
 
 
 def listen(server, graph, react=lambda text: None):
-    """The run or how it ended, and the node's events in order: texts (str), bars (value, total), pictures (bytes)."""
+    """The run or how it ended, and the node's events in order: texts (str), bars (value, total), pictures (bytes), None
+    where no node makes progress any more, so that the frontend forgets their pictures when they next do."""
     events = []
 
     def watch(kind, data):
@@ -27,6 +28,8 @@ def listen(server, graph, react=lambda text: None):
             events.append((data["value"], data["max"]))
         elif kind == "preview":
             events.append(data)
+        elif kind == "progress_state" and not data["nodes"]:
+            events.append(None)
 
     try:
         end = server.run(graph, timeout=120, on_event=watch)
@@ -76,6 +79,13 @@ def test_previews_show_both_frames_enlarged(finished):
         assert picture.format == "JPEG" and picture.size == (768, 384 + 36)
         left, right = (picture.crop((x, 36, x + 384, 420)) for x in (0, 384))
         assert len(set(left.resize((8, 8)).getdata())) > 8 and len(set(right.resize((8, 8)).getdata())) > 8
+
+
+def test_live_preview_is_dropped_for_the_result(finished):
+    _, events = finished
+    last_picture = max(index for index, event in enumerate(events) if isinstance(event, bytes))
+    dropped = events.index(None)
+    assert last_picture < dropped and (12, 12) in events[dropped:]
 
 
 def test_node_shows_the_clip_before_and_after_and_the_rewards(server, finished):
@@ -132,6 +142,14 @@ def test_cancel_says_where_the_work_is(server, phase):
     ended, events = listen(server, graph, cancel)
     assert ended.kind == "interrupted" and time.monotonic() - asked[0] < 5
     assert re.fullmatch(end, texts(events)[-1])
+
+
+def test_run_in_which_no_face_is_found_fails_with_a_remedy_and_keeps_its_work(server):
+    failed, _ = listen(server, train_graph(train={"width": 16, "height": 16, "steps": 30, "filename_prefix": "loras/people/small"}))
+    assert failed.kind == "failed" and str(failed) == (
+        "A face was found in only 0% of the last 25 steps' frames; use prompts that show the face large and from the front, "
+        "or raise width and height. Step 25 is saved as people/small_00001_.safetensors."
+    )
 
 
 class Watched:
