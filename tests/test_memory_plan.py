@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from memory_counting import Sample, counted_peak
+from memory_decoders import counted_frames
+from tiny_vaes import VAES, hunyuan15
 
 # Models of other depth, width and resolution than those that the costs were counted on.
 OTHERS = {
@@ -42,6 +45,26 @@ def test_estimate_is_within_a_quarter_of_the_counted_peak(pack, plan, folder, fa
     name = "wan" if family == "wan21" else family
     estimated = plan.peak(demand_of_blocks(plan, name, layers, False, 2), plan.Option(mode, 1))
     assert 0.75 < estimated / counted < 1.3
+
+
+# Other clips than those that the costs were counted on, and the frames wanted of them.
+CLIPS = {
+    "image": ((6, 4, 8, 12), [1, 4, 5]), "wan 2.1": ((1, 16, 12, 4, 6), [9, 43]), "wan 2.2": ((1, 48, 12, 2, 4), [44]),
+    "hunyuan 1.5": ((1, 32, 12, 2, 4), [10, 44]), "taehv wan 2.1": ((1, 16, 8, 4, 6), [3, 27]), "taesd": ((4, 4, 6, 8), [0, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+@pytest.mark.parametrize("name", CLIPS)
+def test_estimate_of_decoding_is_near_the_counted_peak(pack, plan, name, recomputed):
+    shape, frames = CLIPS[name]
+    vae = hunyuan15(layers=2, channels=(16, 32, 64, 128, 128)) if name == "hunyuan 1.5" else VAES[name].build()
+    decoder = pack.training.frame_decoder.FrameDecoder(vae, torch.device("cpu"), None, recomputed)
+    counted = counted_frames(pack, decoder, shape, frames)
+    kind = plan.Decoder(pack.training.memory_demand.decoder_kind(decoder), 1, 1)
+    demand = replace(demand_of_blocks(plan, "wan", (), False, 1), decoder=kind, pixels=1, clip=decoder.count(torch.zeros(shape)))
+    estimated = plan._decoded(demand, plan.Option("steps" if recomputed else "off", len(frames)))
+    assert 0.7 < estimated / counted < 1.4
 
 
 BIG = dict(
