@@ -57,12 +57,13 @@ class NaiveLoop:
         shown = trainer.decoder.decode(target, frames)
         with torch.no_grad():
             wanted = trainer.decoder.decode(original, frames)
-        largest = self.pack.rewards.faces.largest_faces
-        faces = [
-            theirs or own for theirs, own in zip(
-                largest(trainer.identity.face_model, wanted), largest(trainer.identity.face_model, shown)
-            )
-        ]  # fmt: skip
+        return self.rewards(shown, wanted, prompt, generator)
+
+    def rewards(self, shown: Tensor, wanted: Tensor, prompt: int, generator: torch.Generator) -> Tensor:
+        """Eq. 5 for the target model's and the original model's frames [M, 3, H, W] in 0..1."""
+        settings, identity = self.trainer.settings, self.trainer.identity
+        find = self.pack.rewards.faces.largest_faces
+        faces = [theirs or own for theirs, own in zip(find(identity.face_model, wanted), find(identity.face_model, shown))]
         return (
             settings.identity_weight * self._identity(shown, faces, generator)
             + settings.semantic_weight * self._semantic(shown, wanted, prompt)

@@ -59,7 +59,7 @@ def measured(base: Path, rounds: int, quick: bool, only: set[str]) -> dict:
                 speed_world.world(pack, name), speed_world.world(pack, name), 2 if quick else 30
             ) for name in names
         ],
-        "decode": lambda: speed_growth.decode_growth(pack, rounds, (9, 17) if quick else speed_growth.LENGTHS),
+        "decode": lambda: speed_growth.decode_growth(pack, rounds, *(((9, 17), ()) if quick else ())),
         "growth": lambda: speed_growth.training_growth(
             speed_world.world(pack, speed_world.WORLDS[0]), 1 if quick else rounds,
             *(((5, 9), (64, 96)) if quick else ()),
@@ -77,9 +77,12 @@ def measured(base: Path, rounds: int, quick: bool, only: set[str]) -> dict:
 
 
 def _steps(speed_steps, world, rounds: int) -> dict:
-    long, short = speed_steps.training_steps(world, rounds), speed_steps.over_floor(world, rounds)
-    return {"model": world.name, "latent": list(world.latent.shape), "cfg": world.cfg, "paper_schedule": long,
-            "short_schedule": short}
+    row = {
+        "model": world.name, "latent": list(world.latent.shape), "cfg": world.cfg,
+        "paper_schedule": speed_steps.training_steps(world, rounds), "short_schedule": speed_steps.over_floor(world, rounds),
+    }  # fmt: skip
+    print(json.dumps(row), flush=True)
+    return row
 
 
 def summary(found: dict) -> dict:

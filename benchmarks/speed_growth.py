@@ -8,34 +8,48 @@ from speed_clock import fitted_exponent, in_turns, medians, ratio, rounded
 from speed_world import inside_training
 
 LENGTHS = (9, 17, 33, 61)
+LONGER = (61, 121, 241)
+REACHING = ("Wan", "Wan, tiny VAE")
+"""Their frames depend on a fixed number of earlier ones, for Wan up to 40 latent frames: longer clips cost no more."""
 VAES = {"Wan": "wan 2.1", "Wan, tiny VAE": "taehv wan 2.1", "HunyuanVideo": "hunyuan", "SD 1.5": "image"}
 DECODED = 4  # latent cells a side
 FRAMES, SIDES = (5, 9, 17, 33), (64, 96, 128, 192, 256)
 SHORT = 16
 
 
-def decode_growth(pack, rounds: int, lengths=LENGTHS) -> list[dict]:
-    """The clip's last frame with gradient, its dearest one, beside the whole clip with gradient, for each VAE."""
+def decode_growth(pack, rounds: int, lengths=LENGTHS, longer=LONGER) -> list[dict]:
+    """The clip's last frame with gradient, its dearest one, beside the whole clip with gradient, for each VAE.
+
+    longer: clips of which the VAEs in ``REACHING`` decode only the last frame.
+    """
     rows = []
     for title, name in VAES.items():
         build, shape = full_depth(name) or tiny_vaes.VAES[name].build, tiny_vaes.VAES[name].latents
         decoder = pack.training.frame_decoder.FrameDecoder(build(), torch.device("cpu"))
         decoder.prepare()
         row = {"vae": title, "frames": [], "one_frame_seconds": [], "clip_seconds": [], "one_frame_over_clip": []}
+
+        def decoded(frames, latents, decoder=decoder) -> None:
+            with decoder.frozen():
+                decoder.decode(latents, frames).sum().backward()
+
         for length in lengths:
             latents = clip_of(decoder, (*shape[:-2], DECODED, DECODED), length)
-
-            def decoded(frames, latents=latents, decoder=decoder) -> None:
-                with decoder.frozen():
-                    decoder.decode(latents, frames).sum().backward()
-
-            jobs = {"one": lambda: decoded([length - 1]), "clip": lambda: decoded(list(range(length)))}
+            jobs = {"one": lambda: decoded([length - 1], latents), "clip": lambda: decoded(list(range(length)), latents)}
             seconds = in_turns(jobs, rounds)
             row["frames"].append(length)
             row["one_frame_seconds"].append(medians(seconds)["one"])
             row["clip_seconds"].append(medians(seconds)["clip"])
             row["one_frame_over_clip"].append(rounded(ratio(seconds, "one", "clip")))
         row["growth_exponent"] = rounded(fitted_exponent(row["frames"], row["one_frame_seconds"]))
+        if longer and title in REACHING:
+            clips = {length: clip_of(decoder, (*shape[:-2], DECODED, DECODED), length) for length in longer}
+            jobs = {length: lambda length=length: decoded([length - 1], clips[length]) for length in longer}
+            seconds = medians(in_turns(jobs, rounds))
+            row["beyond_its_reach"] = {
+                "frames": longer, "one_frame_seconds": list(seconds.values()),
+                "growth_exponent": rounded(fitted_exponent(longer, list(seconds.values()))),
+            }  # fmt: skip
         rows.append(row)
     return rows
 

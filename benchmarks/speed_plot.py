@@ -13,11 +13,9 @@ TITLE, LABEL = 18, 13
 
 def speed_plot(found: dict, out: Path) -> None:
     """found: the subjects of speed.json; a picture is left out where its subject is missing."""
-    panels = [draw for subject, draw in PANELS.items() if found.get(subject)]
-    rows = math.ceil(len(panels) / 2)
-    canvas = Canvas(2 * WIDTH + 3 * MARGIN, rows * (HEIGHT + MARGIN) + MARGIN)
-    names = [subject for subject in PANELS if found.get(subject)]
-    for index, subject in enumerate(names):
+    subjects = [subject for subject in PANELS if found.get(subject)]
+    canvas = Canvas(2 * WIDTH + 3 * MARGIN, math.ceil(len(subjects) / 2) * (HEIGHT + MARGIN) + MARGIN)
+    for index, subject in enumerate(subjects):
         left = MARGIN + (index % 2) * (WIDTH + MARGIN)
         top = MARGIN + (index // 2) * (HEIGHT + MARGIN)
         PANELS[subject](canvas, left, top, found[subject])
@@ -77,6 +75,7 @@ class _Box:
     def __init__(self, left: float, top: float, xs: Sequence[float], ys: Sequence[float], from_zero: bool = False):
         self.left, self.right = left + 60, left + WIDTH - 20
         self.top, self.bottom = top + 64, top + HEIGHT - 40
+        self.from_zero = from_zero
         self.scale = (lambda value: value) if from_zero else math.log
         self.xs, self.ys = ([*values, 0.0] if from_zero else values for values in (xs, ys))
         self.low = [self.scale(min(values)) for values in (self.xs, self.ys)]
@@ -93,9 +92,8 @@ class _Box:
             height = self.at(self.xs[0], y)[1]
             canvas.line([(self.left, height), (self.right, height)], RULE)
             canvas.text(self.left - 8, height, f"{y:.2g}", LABEL, GREY, "rm")
-        for x in sorted(set(self.xs)):
-            if x:
-                canvas.text(self.at(x, self.ys[0])[0], self.bottom + 6, f"{x:.3g}", LABEL, GREY, "ma")
+        for x in _few(self.xs) if self.from_zero else sorted(set(self.xs)):
+            canvas.text(self.at(x, self.ys[0])[0], self.bottom + 6, f"{x:.3g}", LABEL, GREY, "ma")
         canvas.text((self.left + self.right) / 2, self.bottom + 22, x_label, LABEL, GREY, "ma")
 
 
@@ -122,7 +120,7 @@ def _head(canvas: Canvas, left: float, top: float, title: str, unit: str) -> Non
 
 def _few(values: Sequence[float]) -> list[float]:
     low, high = min(values), max(values)
-    return [low, high] if low == high or low <= 0 else [low, math.sqrt(low * high), high]
+    return [low, (low + high) / 2, high] if low <= 0 else [low, math.sqrt(low * high), high]
 
 
 def _relative(rows: list[dict], name: str) -> list[float]:
