@@ -101,21 +101,24 @@ def evaluate(object_info: dict) -> WorkflowBuilder:
     )
     shown = workflow.node("PreviewImage", {"images": who["faces"]}, column=1, room=190, title="The person")
     identity, positive, negative = who_doing_what(workflow, demo["model"], demo["clip"])
-    sample = sample_video(workflow, identity, positive, negative, demo)
+    sample = sample_video(workflow, identity, positive, negative, demo, room_below=0)
     judged = workflow.node(
         "PersonalVideoEvaluateVideo",
         {
             "images": sample["images"], "identity": who["identity"], "face_model": demo["judge"], "prompt": HELD_OUT,
             "semantic_reward": demo["semantic_reward"], "fps": FPS,
         },
-        column=4, width=400, room_below=520,
+        column=4, width=400, room_below=300,
     )  # fmt: skip
+    plot = workflow.node("PreviewImage", {"images": judged["plot"]}, column=4, width=400, room=350, title="Plot")
+    table = workflow.node("PreviewAny", {"source": judged["table"]}, column=3, width=320, room=330, title="Table")
     workflow.group("Read me", [note])
     workflow.group("1. Demo models", [demo])
     workflow.group("2. Who it should be", [who, shown])
     workflow.group("3. Who, doing what", [identity, positive, negative])
     workflow.group("4. Sample", [sample])
-    workflow.group("5. Measure", [judged])
+    workflow.group("5. Measure", [judged, plot])
+    workflow.group("6. What the figures mean", [table])
     return workflow
 
 
@@ -163,10 +166,12 @@ def who_doing_what(workflow: WorkflowBuilder, model: Output, clip: Output) -> tu
     return identity, positive, negative
 
 
-def sample_video(workflow: WorkflowBuilder, identity: Node, positive: Node, negative: Node, demo: Node) -> Node:
+def sample_video(
+    workflow: WorkflowBuilder, identity: Node, positive: Node, negative: Node, demo: Node, room_below: int = 300
+) -> Node:
     values = {"model": identity["model"], "positive": positive[0], "negative": negative[0], "vae": demo["vae"]}
     return workflow.node(
-        "PersonalVideoSampleVideo", values | SIZE | STEPS | {"fps": FPS}, column=3, width=320, room_below=300
+        "PersonalVideoSampleVideo", values | SIZE | STEPS | {"fps": FPS}, column=3, width=320, room_below=room_below
     )
 
 
@@ -175,11 +180,11 @@ def save(workflow: WorkflowBuilder, images: Output, video: Output) -> list[Node]
     clip = workflow.node(
         "SaveAnimatedWEBP",
         {"images": images, "fps": FPS, "lossless": True, "filename_prefix": "personalvideo/demo"},
-        column=4, width=400, room=300, title="The video",
+        column=4, width=340, room=240, title="The video",
     )  # fmt: skip
     file = workflow.node(
         "SaveVideo", {"video": video, "filename_prefix": "personalvideo/demo"},
-        column=4, width=400, room=300, title="The same as MP4",
+        column=4, width=340, room=360, title="The same as MP4",
     )  # fmt: skip
     return [clip, file]
 

@@ -88,7 +88,7 @@ def sample(object_info: dict, family: Family, style: bool) -> WorkflowBuilder:
     make = two_experts if loaded.early else one_model
     made, video = make(workflow, family, loaded, identity["model"], positive[0], negative[0])
     saved = workflow.node(
-        "SaveVideo", {"video": video, "filename_prefix": f"personalvideo/{family.title}"}, column=4, width=360, room=400,
+        "SaveVideo", {"video": video, "filename_prefix": f"personalvideo/{family.title}"}, column=4, width=360, room=520,
         title="The video",
     )
     workflow.group("Read me", [note])
