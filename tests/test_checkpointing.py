@@ -1,5 +1,6 @@
 """Recomputation in backward: where it is needed, what it must not change, and what it leaves behind."""
 
+import weakref
 from dataclasses import replace
 
 import comfy.model_management
@@ -93,6 +94,21 @@ def test_offloading_computes_with_and_without_prompt_one_after_the_other(pack, f
     assert [marks for _, marks, training in calls["offload"] if training][:2] == [[0], [1]]
     assert {size for size, _, training in calls["offload"] if not training} == {2}
     assert {size for size, _, _ in calls["blocks"]} == {2}
+
+
+def test_what_waits_in_cpu_memory_is_let_go_everywhere_else(pack, folder):
+    architecture = pack.adapters.architectures.architecture_of(load_family(pack, "wan21", folder).model)
+    weight = torch.ones(5, requires_grad=True)
+    for mode, held in (("blocks", True), ("offload", False)):
+        block = pack.training.checkpointing.BlockCheckpointing(architecture, mode)._recomputing(lambda x, scale: (x * scale).sin())
+        hidden = weight * 2
+        storage = weakref.ref(hidden.untyped_storage())
+        loss = block(hidden, scale=3.0).sum()
+        del hidden
+        assert (storage() is not None) == held
+        weight.grad = None
+        loss.backward()
+        assert torch.allclose(weight.grad, 6 * torch.full((5,), 6.0).cos())
 
 
 def test_what_waits_in_cpu_memory_is_as_it_was_when_it_was_saved(pack):

@@ -91,21 +91,24 @@ class BlockCheckpointing:
                 return forward(*args, **kwargs)
             sigma = current_sigma()  # the gate of the adapter has to be in backward where it is now
             values = [*args, *kwargs.values()]
-            places = [index for index, value in enumerate(values) if isinstance(value, Tensor)]
-            # The host rewrites its option dictionaries from block to block.
-            values = [dict(value) if isinstance(value, dict) else value for value in values]
+            tensors = {place: value for place, value in enumerate(values) if isinstance(value, Tensor)}
+            # The host rewrites its option dictionaries from block to block. What is kept for backward must not
+            # hold the tensors themselves, or nothing of them could wait elsewhere.
+            constants = [
+                None if isinstance(value, Tensor) else dict(value) if isinstance(value, dict) else value for value in values
+            ]
+            places, positional, names = list(tensors), len(args), list(kwargs)
 
-            def again(*tensors):
-                given = list(values)
-                for place, tensor in zip(places, tensors):
+            def again(*inputs):
+                given = list(constants)
+                for place, tensor in zip(places, inputs):
                     given[place] = tensor.clone() if self.architecture.mutates_saved_tensors else tensor
                 with at_sigma(sigma), differentiable_kernels():
-                    return forward(*given[:len(args)], **dict(zip(kwargs, given[len(args):])))
+                    return forward(*given[:positional], **dict(zip(names, given[positional:])))
 
-            tensors = [values[place] for place in places]
             # What needs no gradient is the same tensor in every block: copies would only add to it.
-            stream = [tensor for tensor in tensors if tensor.requires_grad]
+            stream = [tensor for tensor in tensors.values() if tensor.requires_grad]
             with kept_on_cpu(stream) if self.mode == "offload" else nullcontext():
-                return recomputed(again, *tensors)
+                return recomputed(again, *tensors.values())
 
         return run
