@@ -16,7 +16,6 @@ DEPTHS = (
     Arm("1 of 4", "", {"gradient_steps": 1}),
     Arm("2 of 4", "", {"gradient_steps": 2}),
     Arm("4 of 4 (all)", "", {"gradient_steps": 4}),
-    Arm("4 of 8", "", {"gradient_steps": 4, "start_percent": 0.5}),
     Arm("8 of 8 (all)", "", {"gradient_steps": 8, "start_percent": 0.5}),
 )
 """Steps with gradient of the steps in the window; the demo samples in 16 steps."""

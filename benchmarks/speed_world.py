@@ -23,7 +23,7 @@ SETTINGS = dict(
 SIZES = {
     "Wan (demo)": (1, 16, 5, 12, 12),
     "HunyuanVideo (small)": (1, 16, 5, 16, 16),
-    "SD 1.5 + motion (small)": (8, 4, 8, 8),
+    "SD 1.5 + motion (small)": (16, 4, 8, 8),
 }
 """Latent shapes. HunyuanVideo has 3 double and 6 single blocks of width 256, Stable Diffusion 64 to 128 channels.
 
