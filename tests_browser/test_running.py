@@ -36,10 +36,9 @@ def test_training_shows_its_progress_its_preview_and_its_results(screen, server)
     assert any("left" in text and "similarity" in text for text in texts)
     assert any(0 < part < 1 for part in progress)
     assert pictures > 0
-    assert len(screen.node("PreviewImage")["pictures"]) == 5
-    assert min(screen.node("LossGraphNode")["pictures"]) > 0
-    shown = screen.node("SaveAnimatedWEBP")
-    assert shown["animated"] and min(shown["pictures"]) > 0
+    for kind, count in (("PreviewImage", 5), ("LossGraphNode", 1), ("SaveAnimatedWEBP", 1)):
+        screen.wait_until(lambda: sum(width > 0 for width in screen.node(kind)["pictures"]) == count, 60)
+    assert screen.node("SaveAnimatedWEBP")["animated"]
     report = screen.page.evaluate("() => app.graph.nodes.find(n => n.title === 'Report').widgets.map(w => w.value).join()")
     assert "12 steps" in report and ".safetensors" in report
 
@@ -54,22 +53,25 @@ def test_sampling_shows_the_video(screen, name):
     screen.open_template(name)
     screen.press_run()
     screen.wait_end(5 * MINUTES)
-    shown = screen.node("SaveAnimatedWEBP")
-    assert shown["animated"] and shown["pictures"] == [64]
-    assert screen.page.locator("video").count() == 1
+    screen.wait_until(lambda: screen.node("SaveAnimatedWEBP")["pictures"] == [64], 60)
+    assert screen.node("SaveAnimatedWEBP")["animated"]
+    screen.wait_until(lambda: screen.page.locator("video").count() == 1, 60)
 
 
 def test_evaluation_shows_table_and_plot(screen):
     screen.open_template("Demo 4 - Evaluate a video")
     screen.press_run()
     screen.wait_end(5 * MINUTES)
-    shown = screen.node("PersonalVideoEvaluateVideo")
-    assert min(shown["pictures"]) > 0 and shown["text"]
+    screen.wait_until(lambda: min(screen.node("PersonalVideoEvaluateVideo")["pictures"], default=0) > 0, 60)
+    assert "Face Similarity" in screen.node("PersonalVideoEvaluateVideo")["text"]
+    table = screen.page.evaluate("() => app.graph.nodes.find(n => n.title.startsWith('Table')).widgets.map(w => w.value).join()")
+    assert "Face Similarity" in table and "Dynamic" in table
 
 
 def test_cancel_says_where_the_work_is(screen, server):
     screen.open_template(TRAIN_TEMPLATE)
     screen.set(TRAIN, "seed", 7)
+    screen.set(TRAIN, "steps", 20)
     screen.set(TRAIN, "filename_prefix", "loras/cancelled")
     screen.press_run()
     screen.wait_until(lambda: "step 2 " in screen.node(TRAIN)["text"], 15 * MINUTES)
@@ -86,8 +88,8 @@ MISTAKES = {
     "window without a step": (TRAIN, "start_percent", 0.99, "none of the 16 sampling steps lies after 0.99"),
     "width between tokens": (TRAIN, "width", 72, "width: 72 is not a multiple of 16; use 64 or 80"),
     "another trigger word than the prompts'": (TRAIN, "trigger_word", "ohwx", "does not contain the trigger word ohwx"),
-    "folder without photos": ("PersonalVideoLoadIdentityImages", "folder", "empty folder", "empty folder"),
 }
+REFUSAL = ("PersonalVideoLoadIdentityImages", "folder", "empty folder", "choose another folder")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -103,6 +105,17 @@ def test_mistake_is_explained_on_the_node_that_made_it(screen, mistake):
     assert screen.page.get_by_test_id("error-overlay").is_visible()
     seen = screen.page.locator(".dom-widget").all_inner_texts()
     assert any(sentence in text for text in seen)
+
+
+def test_refused_input_is_explained_on_its_node(screen):
+    kind, widget, value, sentence = REFUSAL
+    screen.open_template(TRAIN_TEMPLATE)
+    screen.set(kind, widget, value)
+    screen.press_run()
+    screen.wait_until(lambda: sentence in screen.node(kind)["text"], 60)
+    screen.pause()
+    assert screen.page.get_by_test_id("error-overlay").is_visible()
+    assert any(sentence in text for text in screen.page.locator(".dom-widget").all_inner_texts())
 
 
 def test_message_goes_away_with_the_next_run(screen):

@@ -36,7 +36,8 @@ SETTLE_MS = 1500
 """Between two things that the frontend does without saying when it is done."""
 
 NOT_OURS = (
-    "404 (Not Found)",  # optional files of the user, and templates without a thumbnail
+    "404 (Not Found)",  # optional files of the user
+    "400 (Bad Request)",  # a prompt that was refused: its answer has the reasons
     "Content Security Policy",  # sizes of missing models are asked for at their hosts, which cannot be reached
     "ComfyApp graph accessed before initialization",
     "net::ERR_",

@@ -44,7 +44,7 @@ def train(object_info: dict) -> WorkflowBuilder:
         },
         column=3, width=380, room_below=320,
     )  # fmt: skip
-    report = workflow.node("PreviewAny", {"source": train["report"]}, column=4, width=400, room=190, title="Report")
+    report = workflow.node("PreviewAny", {"source": train["report"]}, column=4, width=400, room=240, title="Report")
     graph = workflow.node("LossGraphNode", {"loss": train["loss_map"]}, column=4, width=400, room=210)
     clip = workflow.node(
         "SaveAnimatedWEBP",
@@ -111,7 +111,7 @@ def evaluate(object_info: dict) -> WorkflowBuilder:
         column=4, width=400, room_below=300,
     )  # fmt: skip
     plot = workflow.node("PreviewImage", {"images": judged["plot"]}, column=4, width=400, room=350, title="Plot")
-    table = workflow.node("PreviewAny", {"source": judged["table"]}, column=3, width=320, room=330, title="Table")
+    table = workflow.node("PreviewAny", {"source": judged["table"]}, column=3, width=320, room=330, title="Table (preview_mode: Markdown)")
     workflow.group("Read me", [note])
     workflow.group("1. Demo models", [demo])
     workflow.group("2. Who it should be", [who, shown])

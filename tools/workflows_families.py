@@ -53,7 +53,7 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
         },
         column=3, width=360, room_below=320,
     )  # fmt: skip
-    report = workflow.node("PreviewAny", {"source": trained["report"]}, column=4, width=370, room=190, title="Report")
+    report = workflow.node("PreviewAny", {"source": trained["report"]}, column=4, width=370, room=240, title="Report")
     graph = workflow.node("LossGraphNode", {"loss": trained["loss_map"]}, column=4, width=370, room=210)
     clip = workflow.node(
         "SaveAnimatedWEBP",
