@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -25,22 +26,24 @@ class _CopyBeforeWriting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        for argument, value in zip(func._schema.arguments, args):
-            self._keep(argument, value)
-        for argument in func._schema.arguments:
-            if argument.name in kwargs:
-                self._keep(argument, kwargs[argument.name])
+        for place, name in _written(func):
+            self._keep(args[place] if place < len(args) else kwargs.get(name))
         return func(*args, **kwargs)
 
-    def _keep(self, argument, value) -> None:
-        if argument.alias_info is None or not argument.alias_info.is_write:
-            return
+    def _keep(self, value) -> None:
         for tensor in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(tensor, Tensor):
                 copies = {}
                 for saved in self.saved.pop(_address(tensor), ()):
                     copy, original = copies.setdefault(id(saved.tensor), (saved.tensor.clone(), saved.tensor))
                     saved.tensor = copy
+
+
+@cache
+def _written(func) -> list[tuple[int, str]]:
+    """Place and name of the arguments that an operation changes."""
+    arguments = enumerate(func._schema.arguments)
+    return [(place, about.name) for place, about in arguments if about.alias_info is not None and about.alias_info.is_write]
 
 
 # What keeps saved tensors now, innermost last: hooks of PyTorch replace each other where these are nested.
