@@ -33,17 +33,18 @@ class LowRank(nn.Module):
         if _may_write(output, x):
             output.view(-1, features)[:, :rows].addmm_(hidden, up.t(), alpha=self.scale)
             return output
-        up = F.pad(up, (0, 0, 0, features - rows))
-        return torch.addmm(output.flatten(0, -2), hidden, up.t(), alpha=self.scale).view_as(output)
+        up = F.pad(up, (0, 0, 0, features - rows)).to(output.dtype)
+        return torch.addmm(output.flatten(0, -2), hidden.to(output.dtype), up.t(), alpha=self.scale).view_as(output)
 
     def _weights_like(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """down and up in type and place of ``x``; kept while they are not trained."""
         if self.down.requires_grad:
             return self.down.to(x), self.up.to(x)
-        if self._cast is None or (self._cast[0].dtype, self._cast[0].device) != (x.dtype, x.device):
+        cast = self._cast  # the threads of several GPUs share it
+        if cast is None or (cast[0].dtype, cast[0].device) != (x.dtype, x.device):
             with torch.inference_mode(False):  # so that a training on top can differentiate through it
-                self._cast = self.down.to(x), self.up.to(x)
-        return self._cast
+                cast = self._cast = self.down.to(x), self.up.to(x)
+        return cast
 
     def _apply(self, *args, **kwargs):
         self._cast = None  # the host moves us because it needs the memory

@@ -69,6 +69,15 @@ def test_frozen_residual_is_cast_once_and_stays_as_it_is(pack):
     assert not any(weight.is_inference() for weight in cast)
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_layer_may_answer_in_another_float_type(pack, gradient):
+    layer, part, x = nn.Linear(WIDTH, FEATURES), residual(pack), torch.randn(2, 3, WIDTH)
+    with torch.set_grad_enabled(gradient):
+        result = part.add_to(layer(x).bfloat16(), x, layer)
+    assert result.dtype == torch.bfloat16
+    assert torch.allclose(result.float(), expected(layer, part, x), rtol=0.02, atol=0.1)
+
+
 def test_cast_copies_are_given_up_when_the_residual_is_moved(pack):
     part = residual(pack).requires_grad_(False)
     part._weights_like(torch.zeros(1, WIDTH, dtype=torch.bfloat16))
