@@ -7,6 +7,7 @@ import folder_paths
 from ..training.bank_location import BankLocation
 
 TEMPORARY = "personalvideo_bank"
+LONGEST_NAME = 120  # characters, that every file system takes
 
 
 def bank_location(teacher_bank: str, bank_folder: str) -> BankLocation:
@@ -16,7 +17,7 @@ def bank_location(teacher_bank: str, bank_folder: str) -> BankLocation:
         return BankLocation(teacher_bank, Path(folder_paths.get_temp_directory()) / TEMPORARY)
     output = Path(folder_paths.get_output_directory()).resolve()
     folder = (output / bank_folder).resolve()
-    if folder == output or not folder.is_relative_to(output):
-        raise ValueError(f'bank_folder: "{bank_folder}" is no folder below ComfyUI\'s output folder; enter a name, for '
+    if folder == output or not folder.is_relative_to(output) or any(len(part) > LONGEST_NAME for part in folder.parts):
+        raise ValueError(f'bank_folder: "{bank_folder[:60]}" is no folder below ComfyUI\'s output folder; enter a name, for '
                          "example teacher_bank, or nothing.")
     return BankLocation(teacher_bank, folder, reused=True)

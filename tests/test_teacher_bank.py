@@ -266,6 +266,15 @@ def test_bank_goes_to_disk_where_memory_is_short_or_a_folder_was_named(pack, tmp
         kept("memory", 1001)
 
 
+def test_frames_of_a_clip_outlive_its_file(pack, tmp_path):
+    clips = pack.training.bank_files.ClipFiles(tmp_path, ["prompt"])
+    frames = torch.rand(3, 3, 4, 4).half()
+    clips[0, 1] = pack.training.teacher_clip.TeacherClip(0, torch.zeros(1, 4), frames, [None] * 3, None)
+    read = clips[0, 1]
+    clips.clear()
+    assert torch.equal(read.frames[[2, 0]], frames[[2, 0]]) and (0, 1) not in clips
+
+
 def test_bank_folder_is_below_the_output_folder(pack):
     import folder_paths
 
@@ -273,6 +282,6 @@ def test_bank_folder_is_below_the_output_folder(pack):
     temporary, named = location("auto", " "), location("disk", "banks/Aro")
     assert str(temporary.folder).startswith(folder_paths.get_temp_directory()) and not temporary.reused
     assert str(named.folder).endswith("banks/Aro") and named.reused
-    for outside in ("../x", "/etc", "."):
+    for outside in ("../x", "/etc", ".", "x" * 300):
         with pytest.raises(ValueError, match="bank_folder: .* is no folder below ComfyUI's output folder"):
             location("disk", outside)

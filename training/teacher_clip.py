@@ -13,22 +13,19 @@ FRAMES = "frames"
 
 
 class StoredFrames:
-    """Frames [F, 3, H, W] of a safetensors file: only those that are asked for are read."""
+    """Frames [F, 3, H, W] of a safetensors file: only those that are asked for are read, also if the file is removed."""
 
     dtype = torch.half
 
     def __init__(self, path: Path):
-        self.path = path
-        with safe_open(path, framework="pt") as file:
-            self.shape = torch.Size(file.get_slice(FRAMES).get_shape())
+        self._frames = safe_open(path, framework="pt").get_slice(FRAMES)
+        self.shape = torch.Size(self._frames.get_shape())
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, frames: list[int]) -> Tensor:
-        with safe_open(self.path, framework="pt") as file:
-            part = file.get_slice(FRAMES)
-            return torch.cat([part[frame:frame + 1] for frame in frames])
+        return torch.cat([self._frames[frame:frame + 1] for frame in frames])
 
 
 @dataclass(frozen=True)
