@@ -161,6 +161,23 @@ def test_only_the_frames_that_are_used_are_decoded(demo, tmp_path, monkeypatch):
         assert run.state.history[0].similarity == run.state.history[0].similarity
 
 
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_clips_that_are_going_to_be_kept_in_memory_are_no_room_for_training(demo, tmp_path, monkeypatch, device):
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device: 10**10)
+    bank = demo.pack.training.bank_location
+    model = demo.model.clone()
+    model.load_device = torch.device(device)
+    budgets = {}
+    for kind in bank.BANKS:
+        run = demo.run(tmp_path / "a.safetensors", model=model, teacher_clips=bank.BankLocation(kind, tmp_path))
+        budgets[kind] = run.memory.budget
+    clips = 3 * bank.clip_bytes(run.decoder, demo.latent)
+    loaded = sum(patcher.model_size() for patcher in (run.model, run.decoder.patcher, *run.reward_networks))
+    assert budgets["disk"].device == 10**10 + loaded - int(comfy.model_management.minimum_inference_memory())
+    assert budgets["memory"].device == budgets["auto"].device == budgets["disk"].device - clips
+    assert all(budget.cpu is None for budget in budgets.values())
+
+
 def loaded():
     return [entry.model.model for entry in comfy.model_management.current_loaded_models if entry.model is not None]
 

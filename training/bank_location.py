@@ -31,20 +31,23 @@ class BankLocation:
 
         Raises ValueError if they do not fit.
         """
-        free = comfy.model_management.get_free_memory(torch.device("cpu"))
-        in_memory = self.kind == "memory"
-        if self.kind == "auto":
-            in_memory = not self.reused and size <= COMFORTABLE_SHARE * free
-        if not in_memory:
+        if not self.in_memory(size):
             folder = self.folder / identity
             stores = Stores(ClipFiles(folder, prompts), LatentFiles(folder, prompts))
             stores.clips.sweep()
             stores.early.sweep()
             return stores
+        free = _free_memory()
         if size > free:
             raise ValueError(f"teacher_bank: the clips of the original model need {in_words(size)} and "
                              f"{in_words(free)} of memory are free; set it to disk or lower bank_seeds.")
         return Stores({}, {})
+
+    def in_memory(self, size: int) -> bool:
+        """Whether a bank of ``size`` bytes is going to be kept in memory."""
+        if self.kind == "auto":
+            return not self.reused and size <= COMFORTABLE_SHARE * _free_memory()
+        return self.kind == "memory"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Stores:
 
     clips: MutableMapping[ClipKey, TeacherClip] | None
     early: MutableMapping[ClipKey, Tensor]
+
+
+def _free_memory() -> int:
+    return comfy.model_management.get_free_memory(torch.device("cpu"))
 
 
 def check_space(clips: MutableMapping[ClipKey, TeacherClip], size: int) -> None:

@@ -29,6 +29,8 @@ CHUNK_FRAMES = 8  # at most, of the VAEs that decode in chunks
 SMALLER = (0.75, 0.5, 0.375, 0.25)  # of width and height
 # Back-ends whose scaled_dot_product_attention needs no matrix of tokens x tokens.
 FUSED_ATTENTION = ("cuda", "cpu", "xpu")
+# Devices whose memory is the computer's.
+ONE_MEMORY = ("cpu", "mps")
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,12 @@ def demand_of(parts: RunParts, latent: Tensor) -> Demand:
     """For clips shaped like ``latent``."""
     settings, model = parts.settings, parts.model
     number = 4 if model.model.get_dtype_inference() == torch.float32 else 2
-    patchers = [model, *model.get_nested_additional_models(), parts.decoder.patcher, *parts.networks]
     adapter = ADAPTER_COPIES * sum(weight.numel() * weight.element_size() for weight in parts.adapter.parameters())
     scored = parts.semantic_reward is not None and settings.semantic_weight > 0
     height, width = frame_size(parts.decoder, latent)
     file = tiny_vae_file(model.get_model_object("latent_format"))
     return Demand(
-        weights=sum(patcher.model_size() for patcher in patchers) + adapter,
+        weights=sum(patcher.model_size() for patcher in _patchers(parts)) + adapter,
         cast=_cast_weights(model.model.diffusion_model, number),
         family=parts.architecture.name,
         layers=layers_of(model, parts.architecture, tuple(latent.shape)),
@@ -117,8 +118,8 @@ def budget_of(parts: RunParts, bank: int) -> Budget:
     device = parts.model.load_device
     reserve = int(comfy.model_management.minimum_inference_memory())
     cpu = comfy.model_management.get_free_memory(torch.device("cpu")) - bank
-    if device.type == "cpu":
-        loaded = sum(patcher.model_size() for patcher in (parts.model, parts.decoder.patcher, *parts.networks))
+    if device.type in ONE_MEMORY:
+        loaded = sum(patcher.model_size() for patcher in _patchers(parts))
         return Budget(int(cpu) + loaded - reserve, None)
     loaded = sum(
         entry.model_loaded_memory() for entry in comfy.model_management.current_loaded_models
@@ -138,6 +139,11 @@ def frame_size(decoder: FrameDecoder, latent: Tensor) -> tuple[int, int]:
     ratio = decoder.vae.downscale_ratio
     rows, columns = ratio[1:] if isinstance(ratio, tuple) else (ratio, ratio)
     return latent.shape[-2] * rows, latent.shape[-1] * columns
+
+
+def _patchers(parts: RunParts) -> list[ModelPatcher]:
+    """Of every network that is loaded while training."""
+    return [parts.model, *parts.model.get_nested_additional_models(), parts.decoder.patcher, *parts.networks]
 
 
 def _reach(decoder: FrameDecoder, frames: int) -> int:

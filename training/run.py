@@ -119,11 +119,12 @@ class TrainingRun:
         if semantic_reward is not None:
             self.reward_networks.append(managed(semantic_reward.networks))
         decoder = FrameDecoder(vae, self.model.load_device, settings.vae_gradient_chunks or None)
-        remembered = 0 if teacher_clips is None or isinstance(teacher_clips, BankLocation) else len(self._all_clips)
+        clips = (1 + len(self._all_clips)) * clip_bytes(decoder, latent)
+        in_memory = teacher_clips.in_memory(clips) if isinstance(teacher_clips, BankLocation) else teacher_clips is not None
         self.memory = Memory(
             RunParts(self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, semantic_reward,
                      self.adapter, settings, min(settings.gradient_steps, settings.sampling_steps - self.first_late_step)),
-            latent, remembered * clip_bytes(decoder, latent),
+            latent, clips if in_memory else 0,
         )
         self.decoder = self.memory.decoder
         self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
@@ -249,7 +250,7 @@ class TrainingRun:
                 held_out = bank.build(self._held_out, clips, tell)
         finally:
             self.injection.enabled = True
-        self.before = held_out.frames.float()
+        self.before = held_out.frames[list(range(len(held_out.frames)))].float()
         say(f"Training: from step {self.state.step} to {self.settings.steps}")
         try:
             trainer.train(saved_step)
