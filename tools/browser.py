@@ -38,6 +38,7 @@ SETTLE_MS = 1500
 NOT_OURS = (
     "404 (Not Found)",  # optional files of the user
     "400 (Bad Request)",  # a prompt that was refused: its answer has the reasons
+    "PromptExecutionError",
     "Content Security Policy",  # sizes of missing models are asked for at their hosts, which cannot be reached
     "ComfyApp graph accessed before initialization",
     "net::ERR_",
