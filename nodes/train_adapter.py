@@ -205,13 +205,12 @@ class TrainAdapter(io.ComfyNode):
             progress.cancelled(_listed_name(run.lora_path))
             raise
         except TrainingFailure as failure:
-            saved = f" Step {run.state.step} is saved as {_listed_name(run.lora_path)}." if run.state.step else ""
-            raise ValueError(f"{failure}{saved}") from failure
+            raise ValueError(f"{failure}{_saved(run)}") from failure
         except Exception as error:
             if not comfy.model_management.is_oom(error):
                 raise
             comfy.model_management.unload_all_models()
-            raise ValueError(run.memory.advice(run.latent)) from error
+            raise ValueError(f"{run.memory.advice(run.latent)}{_saved(run)}") from error
 
         report = progress.finished()
         return io.NodeOutput(
@@ -250,6 +249,11 @@ def _lora_path(filename_prefix: str, existing_lora: str) -> Path:
         where = "filename_prefix" if existing_lora == NEW_LORA else "existing_lora"
         raise ValueError(f"{where}: nothing can be written to the folder of {path.name}; choose another one.")
     return path
+
+
+def _saved(run: TrainingRun) -> str:
+    """What a failed run leaves, as a sentence to add to why it failed."""
+    return f" Step {run.state.step} is saved as {_listed_name(run.lora_path)}." if run.state.step else ""
 
 
 def _listed_name(path: Path) -> str:

@@ -60,3 +60,13 @@ def test_resumed_run_repeats_an_uninterrupted_one(world, high_noise_model, tmp_p
 def test_window_in_the_first_experts_steps_is_refused(world, high_noise_model, tmp_path):
     with pytest.raises(ValueError, match="start_percent: 0.5 lies in the steps of the high-noise model"):
         world.run(tmp_path / "a.safetensors", high_noise_model=high_noise_model, start_percent=0.5)
+
+
+def test_first_steps_that_somebody_removed_are_named(pack, tmp_path):
+    training = pack.training
+    early = training.high_noise_expert.EarlySteps(1, training.bank_files.LatentFiles(tmp_path, PROMPTS))
+    early.latents[0, 7] = torch.ones(1, 2)
+    assert torch.equal(early.of((0, 7)), torch.ones(1, 2))
+    early.latents.clear()
+    with pytest.raises(ValueError, match="^bank_folder: files in it were removed while a run used them; start the run again"):
+        early.of((0, 7))

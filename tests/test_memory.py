@@ -1,10 +1,12 @@
 """How a run copes with little memory: the plan acts, running out costs one step, and nothing unneeded stays loaded."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.model_management
 import pytest
 import torch
+from demo_world import PROMPTS
 from families import FAMILIES, load_family
 from family_world import FamilyWorld
 from tiny_vaes import taehv
@@ -52,6 +54,29 @@ def test_running_out_a_second_time_keeps_the_last_good_step_and_says_what_to_cha
     assert run.memory.advice(demo.latent) == "Out of memory; set gradient_checkpointing to offload."
     last = demo.run(tmp_path / "b.safetensors", gradient_checkpointing="offload", num_frames=2)
     assert last.memory.advice(demo.latent).startswith("Out of memory; lower length to 2, or width and height to 48 x 48, or close")
+
+
+def test_run_that_memory_ends_says_where_its_steps_are(demo, pack, monkeypatch):
+    class Quiet:
+        def __init__(self, *args):
+            pass
+
+        def __call__(self, *args):
+            pass
+
+        say = clips = __call__
+
+    module = pack.nodes.train_adapter
+    monkeypatch.setattr(module, "TrainProgress", Quiet)
+    monkeypatch.setattr(module.TrainAdapter, "hidden", SimpleNamespace(unique_id="1"), raising=False)
+    inputs = {entry.id: getattr(entry, "default", None) for entry in module.TrainAdapter.define_schema().inputs} | dict(
+        model=failing(demo.model, {3, 4}), clip=demo.clip, vae=demo.vae, identity=demo.identity, prompts="\n".join(PROMPTS),
+        width=64, height=64, length=4, steps=3, sampling_steps=8, gradient_steps=2, gradient_checkpointing="off",
+        filename_prefix="loras/ended",
+    )
+    says = r"^Out of memory; set gradient_checkpointing to offload\. Step 1 is saved as ended_00001_\.safetensors\.$"
+    with torch.inference_mode(), pytest.raises(ValueError, match=says):
+        module.TrainAdapter.execute(**inputs)
 
 
 def limited(monkeypatch, demo, size):

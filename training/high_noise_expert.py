@@ -30,6 +30,14 @@ class EarlySteps:
     steps: int
     latents: MutableMapping[ClipKey, Tensor]
 
+    def of(self, clip: ClipKey) -> Tensor:
+        """Where the second expert begins. Raises ValueError if its file was removed during the run."""
+        try:
+            return self.latents[clip]
+        except KeyError as error:
+            raise ValueError("bank_folder: files in it were removed while a run used them; start the run again, with its "
+                             "LoRA under existing_lora if it had saved one.") from error
+
 
 def check_pair(model: ModelPatcher, high_noise_model: ModelPatcher) -> None:
     """Raise ValueError unless the two can be the two experts of one model."""

@@ -138,7 +138,7 @@ class TeacherBank:
         if self.early_steps is None:
             starts, step = [self.rollout.start(seed) for _, seed in keys], 0
         else:
-            starts = [self.early_steps.latents[key].to(self.rollout.latent) for key in keys]
+            starts = [self.early_steps.of(key).to(self.rollout.latent) for key in keys]
             step = self.early_steps.steps
         switch = self.rollout.run(torch.cat(starts), step, self.first_late_step)
         end = self.rollout.run(switch, self.first_late_step, self.rollout.steps)
