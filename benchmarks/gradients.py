@@ -116,11 +116,16 @@ def relative_error(pack, case: Case, checkpointing: str) -> float:
 
 
 def extrapolated(distances: tuple[float, ...], slopes: list[float]) -> float:
-    """Central differences are even in the distance: the value at 0 of a straight line in its square."""
+    """Central differences are even in the distance: the value at 0 of a straight line in its square.
+
+    Rounding of the loss weighs on a slope with one over its distance, so that is how much each is trusted.
+    """
     squares = [distance**2 for distance in distances]
-    mean_square, mean_slope = sum(squares) / len(squares), sum(slopes) / len(slopes)
-    spread = sum((square - mean_square) ** 2 for square in squares)
-    rise = sum((square - mean_square) * (slope - mean_slope) for square, slope in zip(squares, slopes)) / spread
+    total = sum(squares)  # variances are one over these, so they are the weights as well
+    mean_square = sum(square * square for square in squares) / total
+    mean_slope = sum(square * slope for square, slope in zip(squares, slopes)) / total
+    spread = sum(square * (square - mean_square) ** 2 for square in squares)
+    rise = sum(square * (square - mean_square) * (slope - mean_slope) for square, slope in zip(squares, slopes)) / spread
     return mean_slope - rise * mean_square
 
 

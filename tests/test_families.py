@@ -14,7 +14,7 @@ from gradients import gradient, relative_error
 
 SWITCH = 6  # of 8 steps: the last quarter
 VIDEO_FAMILIES = sorted(set(FAMILIES) - {"sd15"})  # animatediff is sd15 and more
-DISTANCES = (0.05, 0.09, 0.13)
+DISTANCES = (0.07, 0.1, 0.13)
 
 
 @pytest.fixture(scope="module")
