@@ -56,6 +56,29 @@ def test_running_out_a_second_time_keeps_the_last_good_step_and_says_what_to_cha
     assert last.memory.advice(demo.latent).startswith("Out of memory; lower length to 2, or width and height to 48 x 48, or close")
 
 
+def test_clips_that_do_not_fit_together_are_sampled_one_by_one(demo, pack, tmp_path, monkeypatch):
+    sizes = []
+
+    def one_clip_at_most(executor, x, *args, **kwargs):
+        sizes.append(len(x))
+        if len(x) > 2:  # with and without prompt
+            raise torch.OutOfMemoryError("out of memory")
+        return executor(x, *args, **kwargs)
+
+    model = demo.model.clone()
+    model.add_wrapper_with_key("diffusion_model", "few", one_clip_at_most)
+    monkeypatch.setattr(pack.training.rollout.Rollout, "most_together", lambda rollout: 2)
+    clips = {}
+    run = demo.run(tmp_path / "a.safetensors", model=model, steps=6, teacher_clips=clips)
+
+    def stop(record, frames):
+        raise StopIteration
+
+    with torch.inference_mode(), pytest.raises(StopIteration):
+        run.execute(stop)
+    assert sizes.count(4) == 1 and len(clips) == run.bank.total == len(PROMPTS)
+
+
 def test_run_that_memory_ends_says_where_its_steps_are(demo, pack, monkeypatch):
     class Quiet:
         def __init__(self, *args):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
+import comfy.model_management
 import torch
 from torch import Tensor
 
@@ -114,7 +115,7 @@ class TeacherBank:
         tell(progress())
         together = self.together or self.rollout.most_together()
         for batch in batches(missing, together, self.rollout.can_share):
-            for key, made_clip in zip(batch, self._sample(batch)):
+            for key, made_clip in zip(batch, self._sample_what_fits(batch)):
                 self.clips[key] = made_clip
                 made += 1
             tell(progress())
@@ -130,6 +131,18 @@ class TeacherBank:
             self.clips.clear()
             raise StaleBank("Original model's clips: those in the folder are another model's; they are made anew")
         return again if witness == first else self.clip(*first)
+
+    def _sample_what_fits(self, keys: list[ClipKey]) -> list[TeacherClip]:
+        """The clips of ``keys`` in the same model calls, or in calls of their own from when memory has run out."""
+        if self.together != 1:
+            try:
+                return self._sample(keys)
+            except Exception as error:
+                if len(keys) == 1 or not comfy.model_management.is_oom(error):
+                    raise
+            self.together = 1
+            comfy.model_management.soft_empty_cache(True)  # only now has the error let go of the tensors
+        return [clip for key in keys for clip in self._sample([key])]
 
     @torch.no_grad()
     def _sample(self, keys: list[ClipKey]) -> list[TeacherClip]:
