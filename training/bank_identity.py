@@ -29,9 +29,12 @@ def bank_identity(
     negative_prompt: str,
     face_model: FaceModel,
     semantic_reward: SemanticReward | None,
+    witness: tuple[str, int],
 ) -> str:
     """Hash of everything but prompt and initial noise that can be named.
 
+    witness: prompt and noise seed of the clip that every run samples again. Only runs with the same one share a folder,
+    so that no clip gets in whose model was not compared with that of the clips already there.
     Of a model that is its family, its file and the patches on it (style LoRAs with their strengths). What wrappers
     and injections do to it has no name; clips have to be compared for that.
     """
@@ -44,6 +47,7 @@ def bank_identity(
         "negative": negative_prompt,
         "faces": [face_model.name, face_model.fingerprints, face_model.crop_size, face_model.minimum_face],
         "semantic": semantic_reward and semantic_reward.name,
+        "witness": witness,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -226,6 +226,7 @@ class TrainingRun:
             model=self.model, high_noise_model=self.high_noise_model, vae=self.decoder.vae, latent=self.latent,
             cfg=self.settings.cfg, sigmas=self.sigmas, first_late_step=self.first_late_step,
             negative_prompt=self.negative_prompt, face_model=self.identity.face_model, semantic_reward=self.semantic_reward,
+            witness=(self.prompts[-1], self.settings.seed),
         )  # fmt: skip
         return self.teacher_clips.open(identity, self.prompts, (1 + clips) * clip_bytes(self.decoder, self.latent))
 
