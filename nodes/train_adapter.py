@@ -157,8 +157,8 @@ class TrainAdapter(io.ComfyNode):
                                "need a quarter of what is free at most and bank_folder is empty, else on disk."),
                 io.String.Input("bank_folder", default="", advanced=True,
                                 tooltip="On disk: a folder below ComfyUI's output folder, whose videos stay and are used by "
-                                "later runs with the same model and sampling. Empty: ComfyUI's temp folder, which it "
-                                "empties when it starts."),
+                                "later runs with the same model, sampling, seed and last prompt. Empty: ComfyUI's temp "
+                                "folder, which it empties when it starts."),
                 SemanticRewardType.Input("semantic_reward", optional=True,
                                          tooltip="From Load Semantic Reward: keeps meaning and motion of the videos. "
                                          "Without it only the identity is rewarded."),

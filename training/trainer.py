@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
@@ -96,9 +97,13 @@ class Trainer:
     def _attempt(self) -> tuple[float | None, StepRecord, tuple[Tensor, Tensor]] | None:
         """The gradient of the coming step, with the loss; None if memory ran out and less will be used."""
         try:
-            with mutations_allowed(self.architecture):
+            with ExitStack() as survival:
+                if not self.memory.recomputes:
+                    survival.enter_context(mutations_allowed(self.architecture))
                 loss, record, preview = self.loss(self.draws.generator(self.state.step))
                 if loss is not None:
+                    if self.memory.recomputes:  # then the model's forward keeps nothing that could be changed
+                        survival.enter_context(mutations_allowed(self.architecture))
                     self.optimizer.zero_grad()
                     (loss * self._scale).backward()
             return None if loss is None else loss.item(), record, preview
