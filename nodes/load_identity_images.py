@@ -49,7 +49,8 @@ class LoadIdentityImages(io.ComfyNode):
     def validate_inputs(cls, folder=None):
         if folder in (None, NO_FOLDER) or folder in _folders():
             return True
-        return f"folder: {folder} is not there any more; refresh (R) and choose another folder of the input folder."
+        return (f"folder: {folder} is not there any more, or holds no pictures; refresh (R) and choose another folder of "
+                "the input folder.")
 
     @classmethod
     def fingerprint_inputs(cls, folder=None, **kwargs):
