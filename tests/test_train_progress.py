@@ -52,7 +52,8 @@ def test_phases_are_named_in_their_order(finished):
     _, events = finished
     phases = [text.partition(":")[0] for text in texts(events)]
     assert [phase for phase in dict.fromkeys(phases) if phase in PHASES] == PHASES
-    assert "Encoding prompts: 1 of 3" in texts(events)
+    counted = [text for text in texts(events) if text.startswith("Encoding prompts") and text.endswith(" of 3")]
+    assert counted[0] == "Encoding prompts: 1 of 3"  # the server's run before may still have a last word
 
 
 def test_line_on_the_node_says_step_time_left_likeness_hit_rate_and_memory(finished):

@@ -4,7 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
 # What makes the host treat a condition in a way of its own, apart from the tensors that go into the model.

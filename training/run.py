@@ -26,7 +26,7 @@ from .bank_identity import bank_identity
 from .bank_location import BankLocation, Stores, clip_bytes
 from .draws import Draws
 from .frame_decoder import FrameDecoder
-from .high_noise_expert import BOUNDARY, EarlySteps, check_pair, early_steps, sample_early_steps
+from .high_noise_expert import BOUNDARY, check_pair, early_steps, sample_early_steps
 from .host_autograd import managed, release, require_host, resident, revive, static_clone
 from .memory import Memory
 from .memory_demand import RunParts
