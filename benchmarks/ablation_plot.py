@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
-from demo_metrics import PACKAGE  # noqa: F401  (names the pack)
+import hostless_pack  # noqa: F401
 from paired import arm_interval
 from personalvideo_pack.evaluation.drawing import AFTER, BEFORE, GREY, INK, RULE, Canvas
 from PIL import Image

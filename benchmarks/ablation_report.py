@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "tools")]
 from ablation_arms import ARMS, BY_NAME, MAIN  # noqa: E402
 from ablation_grid import Grid, Job  # noqa: E402
 from ablation_plot import plot  # noqa: E402
-from ablations import IDENTITIES, OUTPUT, wanted  # noqa: E402
+from ablation_study import IDENTITIES, OUTPUT, wanted  # noqa: E402
 from paired import Comparison, Interval, arm_interval, compare  # noqa: E402
 
 FIGURES = {
@@ -126,15 +126,15 @@ def _p(value: float) -> str:
 
 def sheet(grid: Grid, rows: list[dict], people: int = 2):
     """Photos and the first held-out videos of the main arms, for the first people who have them all; None if nobody has."""
-    from demo_metrics import DemoMetrics  # noqa: F401  (names the pack)
     from personalvideo_pack.evaluation.compare import Comparison, compare_sheet
     from personalvideo_pack.rewards.photos import read_folder
     from safetensors.torch import load_file
 
     captions = [line.replace(" V ", " sks ") for line in (ROOT / "demo" / "held_out.txt").read_text().splitlines()]
     have = {(row["arm"], row["identity"]) for row in rows if row["seed"] == 0}
+    have = {pair for pair in have if grid.videos(Job(*pair, 0)).exists()}
     arms = [arm for arm in MAIN if any((arm, identity) in have for identity in IDENTITIES)]
-    whole = [identity for identity in IDENTITIES if all((arm, identity) in have for arm in arms)][:people]
+    whole = [identity for identity in IDENTITIES if arms and all((arm, identity) in have for arm in arms)][:people]
     parts = []
     for identity in whole:
         clips = {arm: load_file(grid.videos(Job(arm, identity, 0)))["videos"].float() / 255 for arm in arms}

@@ -4,7 +4,7 @@
     make ablations FULL=1       10 people x 3 seeds x all arms, about 12 hours of processor time
 
 Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has those
-of the whole study. Nobody of its people was looked at while settings were chosen.
+of the whole study.
 """
 
 import argparse
@@ -17,23 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 
-from ablation_arms import ARMS, BY_NAME, MAIN, NOTHING  # noqa: E402
-from ablation_grid import Grid, jobs  # noqa: E402
+from ablation_arms import BY_NAME, NOTHING  # noqa: E402
+from ablation_grid import Grid  # noqa: E402
+from ablation_study import OUTPUT, wanted  # noqa: E402
 from comfy_process import load_pack, open_host  # noqa: E402
-
-OUTPUT = ROOT / "output" / "ablations"
-IDENTITIES = ("Bina", "Cleo", "Dovi", "Elka", "Gilo", "Hani", "Ilva", "Jori", "Kesh", "Lumi")
-PILOTS = ("Aro", "Fenn")  # on whom the settings were chosen
-SEEDS = (0, 1, 2)
-SUBSET_IDENTITIES = IDENTITIES[:2]
-
-
-def wanted(full: bool) -> list:
-    """The jobs of the whole study or of its subset, which is its beginning: seed by seed, the main arms of all people first."""
-    if not full:
-        return jobs(MAIN, SUBSET_IDENTITIES, SEEDS[:1])
-    others = [arm.name for arm in ARMS if arm.name not in MAIN]
-    return [job for seed in SEEDS for arms in (MAIN, others) for job in jobs(arms, IDENTITIES, [seed])]
 
 
 def work(grid: Grid) -> None:

@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter, ImageOps
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-import demo_metrics  # noqa: E402, F401  makes personalvideo_pack importable
+import hostless_pack  # noqa: E402, F401
 from face_material import GROUP_PHOTO, PORTRAIT, SFACE, YUNET, sample_photo  # noqa: E402
 from personalvideo_pack.rewards.aligned_faces import AlignedFaceModel  # noqa: E402
 from personalvideo_pack.rewards.photo_checks import choose_photos  # noqa: E402

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-import demo_metrics  # noqa: E402, F401  makes personalvideo_pack importable
+import hostless_pack  # noqa: E402, F401
 from comfy_host import find_host  # noqa: E402
 from personalvideo_pack.rewards.clip_scorer import ClipScorer  # noqa: E402
 from personalvideo_pack.rewards.semantic import semantic_consistency_loss  # noqa: E402

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo_metrics import PACKAGE  # noqa: F401  makes personalvideo_pack importable
+import hostless_pack  # noqa: F401
 from personalvideo_pack.evaluation.drawing import GREY, RULE, SERIES, Canvas, text_width
 
 WIDTH, HEIGHT, MARGIN = 640, 300, 24

@@ -7,7 +7,7 @@ from ablation_arms import BY_NAME
 from ablation_grid import Grid
 from ablation_plot import plot
 from ablation_report import QUESTIONS, answers, present, table, verdict, write
-from ablations import wanted
+from ablation_study import wanted
 
 JUDGE = {"base": (0.0, 0.1, 0.2), "ours": (0.7, 0.9, 1.0), "all_steps": (0.8, 0.8, 0.8)}
 DYNAMIC = {"base": (2.0, 2.0, 2.0), "ours": (1.9, 1.8, 1.9), "all_steps": (1.0, 0.8, 1.1)}

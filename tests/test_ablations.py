@@ -10,7 +10,7 @@ import pytest
 import torch
 from ablation_arms import ARMS, BY_NAME, TRAINING
 from ablation_grid import Grid, Job, jobs
-from ablations import IDENTITIES, PILOTS, wanted
+from ablation_study import IDENTITIES, PILOTS, wanted
 
 JOBS = jobs(["base", "ours"], ["Bina", "Cleo"], [0, 1])
 HOLDER = """

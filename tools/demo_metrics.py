@@ -4,25 +4,17 @@ Identity comes from the judge recognizer, attributes from a classifier of its ow
 The similarity of the rewarded recognizer is reported beside the judge's.
 """
 
-import sys
-import types
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from comfy_host import ROOT
-
-# The pack is a package without a fixed name; its own __init__ needs a running host, its networks do not.
-PACKAGE = "personalvideo_pack"
-sys.modules[PACKAGE] = types.ModuleType(PACKAGE)
-sys.modules[PACKAGE].__path__ = [str(ROOT)]
-
-from personalvideo_pack.demo import weights  # noqa: E402
-from personalvideo_pack.demo.faces import DemoFaceModel  # noqa: E402
-from personalvideo_pack.demo.semantic import DemoSemanticReward  # noqa: E402
-from personalvideo_pack.evaluation.metrics import agreement, drift_outside, head_motion, pool_similarity  # noqa: E402
-from personalvideo_pack.rewards.faces import Face  # noqa: E402
+import hostless_pack  # noqa: F401
+from personalvideo_pack.demo import weights
+from personalvideo_pack.demo.faces import DemoFaceModel
+from personalvideo_pack.demo.semantic import DemoSemanticReward
+from personalvideo_pack.evaluation.metrics import agreement, drift_outside, head_motion, pool_similarity
+from personalvideo_pack.rewards.faces import Face
 
 
 @dataclass(frozen=True)
