@@ -13,10 +13,8 @@ import json
 import sys
 import threading
 import tomllib
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from math import isnan
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,19 +23,8 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 import table1_graphs as graphs  # noqa: E402
 import requests  # noqa: E402
 from comfy_client import ComfyClient, PromptError  # noqa: E402
-from paired import interval  # noqa: E402
+from table1_report import table  # noqa: E402
 
-PAPER = {  # Table 1: 20 people x 50 prompts, one A800; CLIP-T and CLIP-I of OpenAI's CLIP
-    "DreamBooth": (42.62, 13.86, 1325.89, 0.9919, 26.26, 44.27),
-    "MagicMe": (50.51, 11.88, 1336.73, 0.9928, 25.48, 73.03),
-    "IDAnimator": (43.88, 14.33, 1538.44, 0.9912, 24.33, 50.23),
-    "ConsisID": (53.22, 15.22, 1622.21, 0.9923, 25.39, 74.58),
-    "PersonalVideo": (62.35, 17.80, 1272.32, 0.9935, 26.30, 76.48),
-}
-COLUMNS = {  # of the paper: (the node's metric, factor, digits)
-    "Face Sim.": ("Face Similarity", 100, 2), "Dyna. Deg.": ("Dynamic Degree", 100, 2), "FVD": (None, 1, 2),
-    "T. Cons.": ("Temporal Consistency", 1, 4), "CLIP-T": ("CLIP-T", 1, 2), "CLIP-I": ("CLIP-I", 1, 2),
-}  # fmt: skip
 READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
 DAY = 24 * 3600
 
@@ -57,7 +44,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Config:
-    """What the TOML file says, see table1.example.toml. sources: reward, judge and perhaps clip."""
+    """What the TOML file says, see table1.example.toml. sources: reward, judge and perhaps clip. fvd: real, weights."""
 
     output: Path
     servers: list[str]
@@ -66,6 +53,7 @@ class Config:
     identities: dict[str, Path]
     methods: list[Method]
     sources: dict[str, dict]
+    fvd: dict[str, Path] = field(default_factory=dict)
 
 
 def read_config(path: Path) -> Config:
@@ -86,10 +74,14 @@ def read_config(path: Path) -> Config:
     for name, folder in identities.items():
         if not folder.is_dir():
             raise ValueError(f"{path.name}: identities: the photos of {name} are not in {folder}.")
+    fvd = {name: Path(place) for name, place in said.get("fvd", {}).items()}
+    if fvd and not (set(fvd) == {"real", "weights"} and fvd["real"].is_dir() and fvd["weights"].is_file()):
+        raise ValueError(f"{path.name}: fvd needs real, a folder of real videos, and weights, torchvision's file of S3D.")
     lines = Path(said["prompts"]).read_text(encoding="utf-8").splitlines()
     return Config(
         Path(said["output"]), said["servers"], [line.strip() for line in lines if line.strip()], said.get("seeds", [0]),
         identities, methods, {name: said[name] for name in ("reward", "judge", "clip") if name in said},
+        fvd,
     )  # fmt: skip
 
 
@@ -216,36 +208,23 @@ def run(config: Config, say=print) -> None:
         list(pool.map(part, range(len(workers))))
 
 
-def table(rows: Sequence[dict], methods: Sequence[str]) -> str:
-    """Markdown: the paper's Table 1, below it the rows' means with 95 % confidence intervals over people."""
-    lines = [f"| method | videos | {' | '.join(COLUMNS)} |", f"|---|---|{'---|' * len(COLUMNS)}"]
-    for name, figures in PAPER.items():
-        cells = [f"{value:.{digits}f}" for value, (_, _, digits) in zip(figures, COLUMNS.values())]
-        lines.append(f"| {name}, the paper | 1000 | {' | '.join(cells)} |")
-    for name in methods:
-        own = [row for row in rows if row["key"][0] == name]
-        if own:
-            cells = [_cell(own, *column) for column in COLUMNS.values()]
-            lines.append(f"| {name}, here | {len(own)} | {' | '.join(cells)} |")
-    how = dict(sorted({(metric, text) for row in rows for metric, text in row["how"].items() if metric == "Attention"}))
-    measured = rows[-1]["how"] if rows else {}
-    lines += ["", "Mean over people [95 % confidence interval]. The paper's and these figures can be compared only where people, "
-              "prompts, judge, flow and CLIP model are the same. FVD needs a set of real videos, and is not measured here."]
-    lines += [f"- {metric}: {text}" for metric, text in (measured | how).items() if metric != "Video"]
-    return "\n".join(lines) + "\n"
+def fvd(config: Config, say=print) -> dict[str, float]:
+    """By method, see table1_fvd; empty if the configuration does not ask for it."""
+    if not config.fvd:
+        return {}
+    from table1_fvd import Features, distances
+
+    folders = {method.name: method.videos or config.output / "videos" / method.name for method in config.methods}
+    methods = {
+        name: [video for identity in config.identities for video in _videos(folder / identity)]
+        for name, folder in folders.items()
+    }
+    features = Features(config.fvd["weights"], config.output / "fvd.safetensors", say)
+    return distances(features, _videos(config.fvd["real"]), methods)
 
 
-def _cell(rows: Sequence[dict], metric: str | None, factor: float, digits: int) -> str:
-    by_person: dict[str, list[float]] = {}
-    for row in rows:
-        if metric in row["figures"]:
-            by_person.setdefault(row["key"][1], []).append(factor * row["figures"][metric])
-    if not by_person:
-        return "-"
-    mean = interval([sum(values) / len(values) for values in by_person.values()])
-    if isnan(mean.low):
-        return f"{mean.mean:.{digits}f}"
-    return f"{mean.mean:.{digits}f} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+def _videos(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE)
 
 
 def main() -> None:
@@ -256,16 +235,17 @@ def main() -> None:
         config = read_config(arguments.config)
     except ValueError as error:
         parser.error(str(error))
-    problem = None
+    problem, distances = None, {}
     try:
         run(config)
+        distances = fvd(config)
     except PromptError as error:
         problem = f"{error.node_type or 'ComfyUI'}: {error}"
     except ValueError as error:
         problem = str(error)
     finally:
         rows = list(Results(config.output / "rows.jsonl").rows.values())
-        text = table(rows, [method.name for method in config.methods])
+        text = table(rows, [method.name for method in config.methods], distances)
         (config.output / "table1.md").write_text(text)
     print(text)
     if problem:

@@ -1,12 +1,16 @@
 """The Table 1 runner on the demo world: trained, sampled and measured by a running server, and gone on with."""
 
+import importlib
 import shutil
 from dataclasses import replace
 
 import pytest
 import table1
 import table1_graphs as graphs
+import torch
+from comfy_api.latest import InputImpl
 from comfy_host import ROOT
+from torchvision.models.video import s3d
 from workflows_demo import SAMPLE, TRAIN
 
 PROMPTS = ["a sks person in a room, wearing a red shirt, nodding", "a sks person in the snow, wearing a blue shirt, moving up"]
@@ -91,6 +95,55 @@ def test_one_lora_a_person_was_trained(rows, config, server):
     assert (server.base / "output" / "loras" / row["lora"]).exists()
 
 
+@pytest.fixture(scope="module")
+def with_real_videos(config, rows, tmp_path_factory):
+    """The real ones are the demo model's own. S3D's weights are random ones."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("real")
+    torch.save(s3d(weights=None).state_dict(), folder / "s3d.pth")
+    shutil.copytree(config.output / "videos" / "Demo model", folder / "videos")
+    return replace(config, fvd={"real": folder / "videos", "weights": folder / "s3d.pth"})
+
+
+def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pack):
+    found = table1.fvd(with_real_videos, say=lambda line: None)
+    assert set(found) == {"PersonalVideo", "Demo model"}  # of one video there is no distance
+    assert found["Demo model"] == pytest.approx(0, abs=1e-6)
+
+    names = ("frechet", "video_features")
+    frechet, video_features = (importlib.import_module(f"{pack.__name__}.evaluation.{name}") for name in names)
+    network = video_features.video_network(torch.load(with_real_videos.fvd["weights"], weights_only=True))
+
+    def features(method):
+        files = sorted((with_real_videos.output / "videos" / method / "Bina").glob("*.mp4"))
+        videos = [InputImpl.VideoFromFile(str(file)).get_components().images.movedim(-1, 1) for file in files]
+        return video_features.video_features(network, videos)
+
+    expected = frechet.frechet_distance(features("PersonalVideo"), features("Demo model"))
+    assert found["PersonalVideo"] == pytest.approx(expected, rel=1e-3) and expected > 0
+
+
+def test_known_features_need_no_network(with_real_videos):
+    before = table1.fvd(with_real_videos, say=lambda line: None)
+    said = []
+    again = replace(with_real_videos, fvd=with_real_videos.fvd | {"weights": ROOT / "LICENSE"})
+    assert table1.fvd(again, said.append) == before and not said
+
+
+def test_without_real_videos_there_is_no_fvd(config):
+    assert table1.fvd(config) == {}
+
+
+@pytest.mark.parametrize("files, message", [
+    ({}, "real has 0 videos"), ({"a.mp4": b"", "b.mp4": b"none"}, "a.mp4 cannot be read as a video"),
+])
+def test_real_videos_that_are_none_are_named(with_real_videos, tmp_path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"^fvd: .*{message}"):
+        table1.fvd(replace(with_real_videos, fvd=with_real_videos.fvd | {"real": tmp_path}), say=lambda line: None)
+
+
 def test_a_server_that_is_not_there_is_named(config):
     with pytest.raises(ValueError, match="no ComfyUI answers at http://127.0.0.1:9"):
         table1.run(replace(config, servers=["http://127.0.0.1:9"]))
@@ -101,12 +154,16 @@ def test_table_stands_below_the_papers():
         figures = {"Face Similarity": similarity, "Dynamic Degree": number % 2}
         return {"key": [method, person, number, 0], "figures": figures, "how": {"Face Similarity": "judge: me"}}
 
-    text = table1.table([row("Mine", "a", 1, 0.5), row("Mine", "a", 2, 0.7), row("Mine", "b", 1, 0.8)], ["Mine", "Other"])
+    rows = [row("Mine", "a", 1, 0.5), row("Mine", "a", 2, 0.7), row("Mine", "b", 1, 0.8)]
+    text = table1.table(rows, ["Mine", "Other"], {})
     lines = text.splitlines()
     assert "| PersonalVideo, the paper | 1000 | 62.35 | 17.80 | 1272.32 | 0.9935 | 26.30 | 76.48 |" in lines
     # People have 60 and 80: mean 70, standard error 10, t for one degree of freedom 12.706.
     assert "| Mine, here | 3 | 70.00 [-57.06, 197.06] | 75.00 [-242.66, 392.66] | - | - | - | - |" in lines
     assert "- Face Similarity: judge: me" in lines and "Other" not in text
+    assert "| - | - | - | - |" in text and "FVD: not measured" in text
+    text = table1.table(rows, ["Mine", "Other"], {"Mine": 12.345})
+    assert "| 75.00 [-242.66, 392.66] | 12.35 | - | - | - |" in text and "FVD: of torchvision's S3D" in text
 
 
 def test_figures_of_the_nodes_table():
@@ -164,6 +221,10 @@ def test_the_example_says_everything_that_is_needed(tmp_path, monkeypatch):
     assert config.prompts == ["a sks man"] and len(config.methods) == 3 and set(config.sources) == {"reward", "judge", "clip"}
     for method in config.methods[:2]:
         assert (ROOT / method.sample).exists()
+    for fvd in ('weights = "s3d.pth"', 'real = "photos"\nweights = "s3d.pth"'):
+        (tmp_path / "config.toml").write_text((ROOT / "benchmarks" / "table1.example.toml").read_text() + f"[fvd]\n{fvd}\n")
+        with pytest.raises(ValueError, match="^config.toml: fvd needs real, .* and weights"):
+            table1.read_config(tmp_path / "config.toml")
     (tmp_path / "photos" / "ben").rmdir()
     with pytest.raises(ValueError, match="photos of ben"):
         table1.read_config(ROOT / "benchmarks" / "table1.example.toml")

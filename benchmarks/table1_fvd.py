@@ -1,0 +1,74 @@
+"""The FVD column of Table 1: how far each method's videos are, as a set, from a folder of real ones.
+
+Features are those of torchvision's S3D, as no maintained library has FVD's I3D (see evaluation/video_features.py):
+figures of the two are not comparable. They also shrink with the number of videos: compare methods with as many.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import av
+import hostless_pack  # noqa: F401
+import torch
+from personalvideo_pack.evaluation.frames import evenly_spaced
+from personalvideo_pack.evaluation.frechet import frechet_distance
+from personalvideo_pack.evaluation.video_features import CLIP_FRAMES, video_features, video_network
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FEWEST = 2  # videos that have a covariance
+KEPT_EVERY = 25  # videos
+
+
+def read_frames(path: Path) -> Tensor:
+    """The frames of a video file that its features need, evenly spaced, [16, 3, H, W] in 0..1.
+
+    ValueError: there is no video in it.
+    """
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    except (av.FFmpegError, IndexError):
+        frames = []
+    if not frames:
+        raise ValueError(f"fvd: {path} cannot be read as a video; take it out of the folder.")
+    chosen = torch.stack([torch.from_numpy(frames[place]) for place in evenly_spaced(len(frames), CLIP_FRAMES)])
+    return chosen.movedim(-1, 1).float() / 255
+
+
+class Features:
+    """S3D features of video files, remembered in ``store``; the weights are read when a file is new."""
+
+    def __init__(self, weights: Path, store: Path, say: Callable[[str], None] = print):
+        self.weights, self.store, self.say = weights, store, say
+        self._known = load_file(store) if store.exists() else {}
+        self._network = None
+
+    def of(self, paths: Sequence[Path]) -> Tensor:
+        """[N, 1024] of video files."""
+        keys = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
+        new = [(key, path) for key, path in zip(keys, paths) if key not in self._known]
+        if new and self._network is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            self._network = video_network(torch.load(self.weights, map_location="cpu", weights_only=True)).to(device)
+        for number, (key, path) in enumerate(new, 1):
+            self.say(f"FVD: {number} of {len(new)} new videos: {path.name}")
+            self._known[key] = video_features(self._network, [read_frames(path)])[0]
+            if number % KEPT_EVERY == 0 or number == len(new):
+                self._keep()
+        return torch.stack([self._known[key] for key in keys])
+
+    def _keep(self) -> None:
+        part = self.store.with_suffix(".part")
+        save_file(self._known, part)
+        part.replace(self.store)
+
+
+def distances(features: Features, real: Sequence[Path], methods: Mapping[str, Sequence[Path]]) -> dict[str, float]:
+    """To the real videos, of each method that has FEWEST videos or more. ValueError: fewer real ones than that."""
+    if len(real) < FEWEST:
+        raise ValueError(f"fvd: real has {len(real)} videos, and {FEWEST} or more are needed; better some hundred.")
+    target = features.of(real)
+    return {
+        name: frechet_distance(features.of(paths), target) for name, paths in methods.items() if len(paths) >= FEWEST
+    }
