@@ -43,6 +43,10 @@ QUESTIONS = (
     Question("ours shows the person, the base model does not (aim: 0.6 or more)", "ours", "base", "judge"),
     Question("ours keeps the person better than reconstruction", "ours", "reconstruction", "judge"),
     Question("ours moves more than reconstruction", "ours", "reconstruction", "dynamic"),
+    Question("ours keeps the prompt better than reconstruction", "ours", "reconstruction", "prompt"),
+    Question("ours keeps the person better than reconstruction at our learning rate", "ours", "reconstruction_our_rate", "judge"),
+    Question("ours moves more than reconstruction at our learning rate", "ours", "reconstruction_our_rate", "dynamic"),
+    Question("ours keeps the person better than reconstruction in the same window", "ours", "reconstruction_late", "judge"),
     Question("SCR keeps motion", "ours", "no_scr", "dynamic"),
     Question("SCR keeps the prompt", "ours", "no_scr", "prompt"),
     Question("the same without preservation: motion", "no_preserve", "no_preserve_no_scr", "dynamic"),
@@ -50,6 +54,7 @@ QUESTIONS = (
     Question("prompt augmentation brings identity on new prompts", "ours", "no_augmentation", "judge"),
     Question("prompt augmentation keeps the prompt", "ours", "no_augmentation", "prompt"),
     Question("the last quarter moves more than all steps", "ours", "all_steps", "dynamic"),
+    Question("the same without preservation", "no_preserve", "no_preserve_all_steps", "dynamic"),
     Question("the last quarter moves more than the last half", "ours", "half", "dynamic"),
     Question("videos teach the person better than single frames", "ours", "t2i", "judge"),
     Question("self-attention keeps the person better than cross-attention", "ours", "cross", "judge"),
@@ -81,7 +86,7 @@ def table(rows: list[dict]) -> str:
     """Markdown: means with their intervals, then the questions."""
     people, seeds = len({row["identity"] for row in rows}), len({row["seed"] for row in rows})
     lines = [
-        f"{len(rows)} rows, {people} people, {seeds} training seeds, 24 held-out prompts each. Mean over people "
+        f"{len(rows)} rows, {people} people, {seeds} training seed{'s' * (seeds > 1)}, 24 held-out prompts each. Mean over people "
         "[95 % confidence interval]; seeds of one person are averaged first. Seconds are processor time of one thread for "
         "training, without the original model's clips, which all people and most arms share (24 s a seed for 50 prompts).",
         "",
@@ -163,7 +168,7 @@ def write(source: Path, target: Path) -> str:
     plot(rows, [BY_NAME[arm] for arm in present(rows)], target / "ablations.png")
     picture = sheet(grid, rows)
     if picture is not None:
-        picture.thumbnail((2000, 2000))
+        picture.thumbnail((1600, 3000))
         picture.save(target / "ablations_sheet.jpg", quality=85)
     return text
 

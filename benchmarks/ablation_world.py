@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 
 from ablation_arms import (  # noqa: E402
-    BY_NAME, NOTHING, RECONSTRUCTION, RECONSTRUCTION_RATE, SAMPLING_STEPS, SIZE, STEPS, TRAINING, Arm,
+    BY_NAME, NOTHING, RECONSTRUCTION, SAMPLING_STEPS, SIZE, STEPS, TRAINING, Arm,
 )
 from demo_metrics import DemoMetrics  # noqa: E402
 from reconstruction import ReconstructionSettings, encode_photos, train_reconstruction  # noqa: E402
@@ -96,7 +96,7 @@ class AblationWorld:
         if arm.training == RECONSTRUCTION:
             known = asdict(self.settings(arm))
             settings = {name.name: known[name.name] for name in fields(ReconstructionSettings) if name.name in known}
-            settings = ReconstructionSettings(**settings | {"learning_rate": RECONSTRUCTION_RATE, "prompt": SUBJECT})
+            settings = ReconstructionSettings(**settings, prompt=SUBJECT)
             photos = self.photos(identity)[:arm.photos]
             latents = encode_photos(self.vae, F.interpolate(photos, (SIZE, SIZE), mode="area"))
             train_reconstruction(
@@ -167,7 +167,7 @@ class AblationWorld:
         """The held-out videos [F, 3, H, W] in 0..1, of 8 bits, through Apply Late-Step Identity LoRA."""
         model, first = self.model, self.first_step(start_percent)
         if lora is not None:
-            model = self._applied(lora)
+            model = self._applied(lora, start_percent)
         videos = []
         for index, latents in enumerate(self._prefix(first)):
             latents = self._sample(model, index, first, SAMPLING_STEPS, latents)
@@ -176,15 +176,15 @@ class AblationWorld:
             videos.append((frames.clamp(0, 1) * 255).round().clone() / 255)
         return videos
 
-    def _applied(self, lora: Path):
-        """The MODEL that Apply Late-Step Identity LoRA gives for a file."""
+    def _applied(self, lora: Path, start_percent: float):
+        """The MODEL that Apply Late-Step Identity LoRA gives for a file, used from ``start_percent`` on."""
         import comfy.utils
 
         tensors, info = comfy.utils.load_torch_file(str(lora), safe_load=True), self.pack.adapters.lora_file.load_info(lora)
         node = self.pack.nodes.apply_late_step_lora.ApplyLateStepLora
         with torch.inference_mode():
             return node.execute(
-                self.model, lora.name, 1.0, -1.0, -1.0, self.pack.adapters.lora_file.LateStepLora(tensors, info)
+                self.model, lora.name, 1.0, start_percent, -1.0, self.pack.adapters.lora_file.LateStepLora(tensors, info)
             ).args[0]
 
     def _prefix(self, first: int) -> list[Tensor]:

@@ -41,7 +41,7 @@ def test_verdicts(rows):
 
 def test_table_has_a_line_an_arm_and_a_line_a_question(rows):
     lines = table(rows).splitlines()
-    assert lines[0].startswith("9 rows, 3 people, 1 training seed")
+    assert lines[0].startswith("9 rows, 3 people, 1 training seed, ")
     assert [line.split(" | ")[0].strip("| ") for line in lines[4:7]] == [BY_NAME[arm].title for arm in present(rows)]
     assert "| 0.87 [" in lines[5]  # the mean of 0.7, 0.9 and 1.0
     assert sum(line.endswith("shown |") for line in lines) == 2

@@ -88,6 +88,22 @@ def test_arms_differ_from_ours_only_in_what_they_name(world):
         assert changed == expected, arm.name
 
 
+def test_where_an_adapter_acts():
+    starts = {arm.name: arm.start_percent for arm in ARMS}
+    early = {"all_steps": 0.0, "no_preserve_all_steps": 0.0, "reconstruction": 0.0, "reconstruction_our_rate": 0.0, "half": 0.5}
+    assert starts == dict.fromkeys(starts, 0.75) | early
+
+
+def test_a_lora_is_used_from_where_its_arm_says(world, tmp_path):
+    world.train(BY_NAME["reconstruction"], "Bina", tmp_path / "both.safetensors")
+    first, latent = world.first_step(0.75), world.latent(8)
+    base = world._sample(world.model, 1, 0, first, latent)
+    for name, late in (("reconstruction", False), ("reconstruction_late", True)):
+        model = world._applied(tmp_path / "both.safetensors", BY_NAME[name].start_percent)
+        assert torch.equal(world._sample(model, 1, 0, first, latent), base) == late
+        assert not torch.equal(world._sample(model, 1, first, 16, base), world._sample(world.model, 1, first, 16, base))
+
+
 @pytest.mark.parametrize("arm, kinds", [("ours", {"self_attn"}), ("cross", {"cross_attn"}), ("self_cross", {"self_attn", "cross_attn"})])
 def test_layers_of_an_arm(world, arm, kinds):
     names = [target.name for target in world.targets(BY_NAME[arm])]
@@ -98,7 +114,7 @@ def test_layers_of_an_arm(world, arm, kinds):
 def test_window_from_remembered_latents_equals_the_whole_sampling(world, tmp_path):
     world.train(BY_NAME["ours"], "Bina", tmp_path / "ours.safetensors")
     latent = world.latent(8)
-    late = world._applied(tmp_path / "ours.safetensors")
+    late = world._applied(tmp_path / "ours.safetensors", 0.75)
     first = world.first_step(0.75)
     assert first == 12
     whole = world._sample(late, 1, 0, 16, latent)
