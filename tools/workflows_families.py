@@ -27,7 +27,7 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
         f"Training samples {family.length} frames of {family.width} x {family.height} in {family.steps} steps at cfg "
         f"{family.cfg:g}, scheduler {family.scheduler}."
     )
-    text = train_note(family.title, family.files, sampling, family.own, family.memory)
+    text = train_note(family.title, family.files, sampling, family.training + family.own, family.memory)
     note = workflow.note(text, column=0, title="Start here", width=NOTE_WIDTH)
     loaded = family.load(workflow, False)
     reward = loader(

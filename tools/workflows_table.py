@@ -16,7 +16,7 @@ class Family:
     width, height [pixels], length [frames], steps, cfg, fps, sampler, scheduler: of training and sampling alike.
     training_steps, learning_rate, weight_decay: the paper's (section 7) for a UNet, and for a DiT.
     own: what only this family's user needs to know, lines of the note's last list.
-    memory: what only this family can do against running out of memory when it is trained.
+    training: the same for who trains it. memory: what only this family can do against running out of memory then.
     """
 
     title: str
@@ -34,6 +34,7 @@ class Family:
     learning_rate: float = 2e-5
     weight_decay: float = 1e-4
     own: str = ""
+    training: str = ""
     memory: str = ""
 
     @property
@@ -51,8 +52,8 @@ FAMILIES = (
         "AnimateDiff", load_animatediff, 512, 512, 16, 50, 7.5, 8.0,
         [published.REALISTIC_VISION, published.SD_VAE, published.MOTION_V3],
         sampler="ddim", scheduler="ddim_uniform", training_steps=800, learning_rate=1e-4, weight_decay=1e-2,
-        own="\n- These are the paper's values; `preset` also has its face augmentation and its constant learning rate. The "
-        "motion module was trained on 16 frames; other lengths work, up to 32.",
+        own="\n- The motion module was trained on 16 frames; other lengths work, up to 32.",
+        training="\n- These are the paper's values; `preset` also has its face augmentation and its constant learning rate.",
     ),
     Family(
         "HunyuanVideo",
