@@ -26,12 +26,13 @@ from .bank_identity import bank_identity
 from .bank_location import BankLocation, Stores, clip_bytes
 from .draws import Draws
 from .frame_decoder import FrameDecoder
-from .high_noise_expert import BOUNDARY, check_pair, early_steps, sample_early_steps
+from .high_noise_expert import check_pair, sample_early_steps
 from .host_autograd import managed, release, require_host, resident, revive, static_clone
 from .memory import Memory
 from .memory_demand import RunParts
 from .report import clip_similarity, report
 from .rollout import Rollout, with_rollout
+from .schedule import first_late_step
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
 from .teacher_bank import BankProgress, StaleBank, TeacherBank, TeacherClip, sampled_by_build
@@ -105,7 +106,7 @@ class TrainingRun:
         schedule = self.model.get_model_object("model_sampling")
         self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
         self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
-        self.first_late_step = self._first_late_step()
+        self.first_late_step = first_late_step(self.sigmas, self.window, settings, high_noise_model is not None)
         self.draws = Draws(settings.seed, len(prompts) - 1, settings.bank_seeds)
         self.targets = targets or find_targets(self.model.model)
         with torch.inference_mode(False):
@@ -285,23 +286,6 @@ class TrainingRun:
             return None
         with resident(managed(self.semantic_reward.text_networks)), torch.inference_mode(False), torch.no_grad():
             return self.semantic_reward.encode_text(self.prompts)
-
-    def _first_late_step(self) -> int:
-        start = self.settings.start_percent
-        for index, sigma in enumerate(self.sigmas[:-1].tolist()):
-            if self.window.contains(sigma):
-                break
-        else:
-            raise ValueError(
-                f"start_percent: none of the {len(self.sigmas) - 1} sampling steps lies after {start:g} with the "
-                f"{self.settings.scheduler} scheduler; lower start_percent or raise sampling_steps."
-            )
-        if self.high_noise_model is not None and index < early_steps(self.sigmas):
-            raise ValueError(
-                f"start_percent: {start:g} lies in the steps of the high-noise model (noise level above {BOUNDARY:g}), "
-                "which is not trained; raise it."
-            )
-        return index
 
 
 @contextmanager
