@@ -6,7 +6,8 @@ The teacher's clips and the base model's videos are sampled once a seed and shar
 import sys
 import time
 from collections import defaultdict
-from dataclasses import asdict, fields
+from collections.abc import MutableMapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
@@ -47,6 +48,35 @@ class TeacherClips(dict):
         now = time.process_time()
         self.seconds += now - self._since
         self._since = now
+
+
+class WithoutFaces(MutableMapping):
+    """The teacher's clips as if it showed no face: then the student's own faces are cropped."""
+
+    def __init__(self, clips: TeacherClips):
+        self._clips = clips
+
+    def get(self, key, default=None):
+        return self[key] if key in self else default
+
+    def __contains__(self, key) -> bool:
+        return key in self._clips
+
+    def __getitem__(self, key):
+        clip = self._clips[key]
+        return replace(clip, faces=[None] * len(clip.faces))
+
+    def __setitem__(self, key, clip) -> None:
+        self._clips[key] = clip
+
+    def __delitem__(self, key) -> None:
+        del self._clips[key]
+
+    def __iter__(self):
+        return iter(self._clips)
+
+    def __len__(self) -> int:
+        return len(self._clips)
 
 
 class AblationWorld:
@@ -113,7 +143,7 @@ class AblationWorld:
                 model=self.model, clip=self.clip, vae=self.vae, identity=self.identity(identity, arm.photos),
                 semantic_reward=self.semantic_reward, prompts=prompts, negative_prompt="",
                 latent=self.latent(arm.frames), settings=self.settings(arm), trigger_word="sks", lora_path=path,
-                resume=False, save_every=self.steps, teacher_clips=bank, targets=targets,
+                resume=False, save_every=self.steps, teacher_clips=WithoutFaces(bank) if arm.own_faces else bank, targets=targets,
             )  # fmt: skip
             run.execute(lambda record, frames: after_step())
         self.pack.training.state.state_path(path).unlink()
