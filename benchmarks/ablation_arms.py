@@ -1,7 +1,8 @@
-"""The arms of the ablation study: each is our training with one thing changed.
+"""The arms of the ablation study: each is our training with what its title says changed.
 
 Every arm has the settings of the bundled demo workflow, the same number of optimizer steps, the same rank, and is
-sampled as it was trained, unless its title says otherwise.
+sampled as it was trained. Two things follow that a title does not say: a video of a single frame (``t2i``) has one frame to score
+a step and none to compare, so its SCR is 0; and gradient reaches the last 4 sampling steps, also of arms that act in more.
 
 What was chosen on the two pilots Aro and Fenn, whom the study leaves out, before it began (training seed 100):
 - 260 steps. With 130 `ours` reached a judge similarity of 0.69 and 0.49 (base: 0.02 for Aro), less than wanted;
@@ -11,9 +12,10 @@ What was chosen on the two pilots Aro and Fenn, whom the study leaves out, befor
   frame without it) was 1.3 and 1.4 at 2e-3, 0.7 and 0.9 at 8e-3; with 260 steps 0.4 at 8e-3, 0.1 at 2e-2.
 
 Five arms came when the first rows of six people had been seen, to understand them: neither all steps nor the lack of
-SCR cost motion, and reconstruction was a good likeness of some. What our training has beyond the paper's losses, a preservation
-loss and a reward that looks for the face where the teacher has it, may be what holds the motion: ``paper_losses`` and
-its two variants do without both (instead of two arms, not yet begun, that lacked the first only).
+SCR cost motion, and reconstruction was a good likeness of some. What our training has beyond the losses of Eq. 5, a
+preservation loss and a reward that looks for the face where the teacher has it, may be what holds the motion: ``eq5`` and its two
+variants do without both (instead of two arms, not yet begun, that lacked the first only), and ``eq5_all_steps`` has gradient through
+all its steps. They keep our robust augmentation, 4 rewarded frames a step and falling learning rate.
 ``reconstruction_our_rate`` and ``reconstruction_late`` ask whether a reconstruction that moves still shows the person.
 """
 
@@ -27,8 +29,8 @@ TRAINING = {
     "sampling_steps": SAMPLING_STEPS, "cfg": 1.0, "learning_rate": 2e-3, "gradient_steps": 4, "num_frames": 4,
     "identity_frames": 4, "preserve_weight": 8.0, "gradient_checkpointing": "off",
 }  # fmt: skip
-PAPER_LOSSES = {"preserve_weight": 0.0}
-ALL_STEPS = {"start_percent": 0.0}  # where DreamBooth-LoRA acts as it is always used
+EQ5 = {"preserve_weight": 0.0}
+ALL_STEPS = {"start_percent": 0.0}
 RECONSTRUCTION_RATE = {"learning_rate": 8e-3}
 
 SELF, CROSS, BOTH = (re.compile(rf"blocks\.\d+\.{kind}_attn\.[qkv]") for kind in ("self", "cross", "(self|cross)"))
@@ -38,7 +40,7 @@ REWARD, RECONSTRUCTION, NOTHING = "reward", "reconstruction", "nothing"
 
 @dataclass(frozen=True)
 class Arm:
-    """name: in the rows. title: for people. changes: of TrainingSettings.
+    """name: in the rows. title: for people. changes: of TrainingSettings; a reconstruction knows some of them.
 
     training: one of REWARD, RECONSTRUCTION, NOTHING. layers: linears that get the adapter.
     frames: of a training video. photos: how many references are used. one_prompt: no prompt augmentation.
@@ -57,7 +59,7 @@ class Arm:
 
     @property
     def start_percent(self) -> float:
-        """Where sampling starts to use the adapter."""
+        """Where sampling starts to use the adapter; the steps after it are those that it learns."""
         return self.changes.get("start_percent", 0.75)
 
 
@@ -70,9 +72,9 @@ ARMS = (
     Arm("t2i", "Trained on single frames (T2I)", frames=1),
     Arm("reconstruction", "Reconstruction (DreamBooth-LoRA)", RECONSTRUCTION_RATE | ALL_STEPS, RECONSTRUCTION),
     Arm("half", "Last half of the steps", {"start_percent": 0.5}),
-    Arm("paper_losses", "The paper's losses alone", PAPER_LOSSES, own_faces=True),
-    Arm("paper_losses_no_scr", "The same without SCR", PAPER_LOSSES | {"semantic_weight": 0.0}, own_faces=True),
-    Arm("paper_losses_all_steps", "The same in all steps", PAPER_LOSSES | ALL_STEPS, own_faces=True),
+    Arm("eq5", "ICR and SCR alone", EQ5, own_faces=True),
+    Arm("eq5_no_scr", "ICR alone", EQ5 | {"semantic_weight": 0.0}, own_faces=True),
+    Arm("eq5_all_steps", "ICR and SCR alone, all steps", EQ5 | ALL_STEPS | {"gradient_steps": 16}, own_faces=True),
     Arm("cross", "Cross-attention", layers=CROSS),
     Arm("self_cross", "Self- and cross-attention", layers=BOTH),
     Arm("one_reference", "One photo", photos=1),
@@ -80,7 +82,7 @@ ARMS = (
     Arm("k1", "Gradient through 1 step", {"gradient_steps": 1}),
     Arm("k2", "Gradient through 2 steps", {"gradient_steps": 2}),
     Arm("reconstruction_our_rate", "Reconstruction at our learning rate", ALL_STEPS, RECONSTRUCTION),
-    Arm("reconstruction_late", "Reconstruction, used in the last quarter", RECONSTRUCTION_RATE, RECONSTRUCTION),
+    Arm("reconstruction_late", "Reconstruction in the last quarter", RECONSTRUCTION_RATE, RECONSTRUCTION),
 )
 MAIN = ("base", "ours", "no_scr", "no_augmentation", "all_steps", "t2i", "reconstruction")
 """The arms of the questions that the study has to answer first."""

@@ -63,9 +63,9 @@ class Grid:
         return {Job(row["arm"], row["identity"], row["seed"]) for row in self.rows()}
 
     def add(self, row: dict) -> None:
-        """Append a finished row, on a line of its own whatever was there before."""
+        """Append a finished row, on a line of its own whatever was there before, or is written beside it."""
         with open(self.folder / "rows.jsonl", "a") as file:
-            file.write("\n" * (file.tell() > 0) + json.dumps(row))
+            file.write(f"\n{json.dumps(row)}")
             file.flush()
             os.fsync(file.fileno())
 

@@ -26,6 +26,7 @@ from reconstruction import ReconstructionSettings, encode_photos, train_reconstr
 HELD_OUT = ROOT / "demo" / "held_out.txt"
 FIGURES = ("judge", "reward", "attributes", "dynamic", "prompt")
 SUBJECT = "a sks person"  # what DreamBooth says of a photo
+SCHEDULER = "simple"
 SHOWN = 3  # held-out videos that are kept of every job
 
 
@@ -126,7 +127,7 @@ class AblationWorld:
         if arm.training == RECONSTRUCTION:
             known = asdict(self.settings(arm))
             settings = {name.name: known[name.name] for name in fields(ReconstructionSettings) if name.name in known}
-            settings = ReconstructionSettings(**settings, prompt=SUBJECT)
+            settings = ReconstructionSettings(**settings, prompt=SUBJECT, first_step=self.first_step(arm.start_percent))
             photos = self.photos(identity)[:arm.photos]
             latents = encode_photos(self.vae, F.interpolate(photos, (SIZE, SIZE), mode="area"))
             train_reconstruction(
@@ -135,7 +136,7 @@ class AblationWorld:
             return time.process_time() - started
         prompts = self.prompts
         if arm.one_prompt:
-            prompts = [prompts[0], prompts[-1]]
+            prompts = [prompts[self._seed], prompts[-1]]
         bank = self._banks[arm.start_percent, arm.frames, arm.one_prompt]
         before = bank.seconds
         with torch.inference_mode():
@@ -234,7 +235,7 @@ class AblationWorld:
         noise = torch.zeros_like(latents) if first else comfy.sample.prepare_noise(latents, seed)
         with torch.inference_mode():
             return comfy.sample.sample(
-                model, noise, SAMPLING_STEPS, TRAINING["cfg"], "euler", "simple",
+                model, noise, SAMPLING_STEPS, TRAINING["cfg"], "euler", SCHEDULER,
                 self._encode(self.held_out[index]), self._encode(""), latents, start_step=first, last_step=last,
                 force_full_denoise=last == SAMPLING_STEPS, disable_pbar=True, seed=seed,
             )  # fmt: skip
@@ -250,6 +251,6 @@ class AblationWorld:
         import comfy.samplers
 
         schedule = self.model.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "simple", SAMPLING_STEPS)
+        sigmas = comfy.samplers.calculate_sigmas(schedule, SCHEDULER, SAMPLING_STEPS)
         window = self.pack.adapters.late_step.SigmaWindow.from_percent(schedule, start_percent, 1.0)
-        return next(index for index, sigma in enumerate(sigmas[:-1].tolist()) if window.contains(sigma))
+        return self.pack.training.schedule.first_late_step(sigmas, window, start_percent, SCHEDULER)

@@ -1,8 +1,8 @@
 """The baseline that the paper argues against: DreamBooth-LoRA, trained to reconstruct the reference photos.
 
 The adapter, its layers and its file are those of our own training. The loss is the one that flow-matching models are
-trained with, on the photos as videos of one frame, at the noise levels that sampling visits. The adapter
-acts in all sampling steps, in training as in use.
+trained with, on the photos as videos of one frame, at the noise levels of the sampling steps in which the
+adapter acts: usually all of them.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ WARMUP_STEPS = 10
 class ReconstructionSettings:
     """steps: optimizer steps, each on all photos at one noise level. prompt: what they are said to show.
 
-    sampling_steps, scheduler: whose noise levels are learnt. The learning rate rises for WARMUP_STEPS
-    and falls to zero over the second half, as in our training.
+    sampling_steps, scheduler: whose noise levels are learnt, those of ``first_step`` and later. The learning
+    rate rises for WARMUP_STEPS and falls to zero over the second half, as in our training.
     """
 
     steps: int
@@ -33,6 +33,7 @@ class ReconstructionSettings:
     sampling_steps: int
     scheduler: str
     prompt: str
+    first_step: int = 0
 
     def rate(self, step: int) -> float:
         """Share of the learning rate in step ``step``, the first being 0."""
@@ -88,7 +89,7 @@ def train_reconstruction(
         falling = torch.optim.lr_scheduler.LambdaLR(optimizer, settings.rate)
         rollout.use_prompt(0)
         for _ in range(settings.steps):
-            step = int(torch.randint(rollout.steps, (1,), generator=generator))
+            step = int(torch.randint(settings.first_step, rollout.steps, (1,), generator=generator))
             noise = torch.randn(clean.shape, generator=generator).to(clean)
             loss = flow_matching_loss(rollout, clean, noise, step)
             optimizer.zero_grad()

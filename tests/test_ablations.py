@@ -90,7 +90,7 @@ def test_arms_differ_from_ours_only_in_what_they_name(world):
 
 def test_where_an_adapter_acts():
     starts = {arm.name: arm.start_percent for arm in ARMS}
-    early = {"all_steps": 0.0, "paper_losses_all_steps": 0.0, "reconstruction": 0.0, "reconstruction_our_rate": 0.0, "half": 0.5}
+    early = {"all_steps": 0.0, "eq5_all_steps": 0.0, "reconstruction": 0.0, "reconstruction_our_rate": 0.0, "half": 0.5}
     assert starts == dict.fromkeys(starts, 0.75) | early
 
 
@@ -145,7 +145,7 @@ def test_without_the_teachers_faces_the_students_are_rewarded(world, tmp_path, m
         return loss(frames, faces, *rest)
 
     monkeypatch.setattr(trainer, "identity_consistency_loss", spy)
-    for name in ("ours", "paper_losses"):
+    for name in ("ours", "eq5"):
         world.train(BY_NAME[name], "Bina", tmp_path / f"{name}.safetensors")
     assert rewarded[1:] == [False, True, True]  # in its first step the student is the teacher
     assert all(face for clip in world._banks[0.75, 8, False].values() for face in clip.faces)

@@ -106,7 +106,9 @@ class TrainingRun:
         schedule = self.model.get_model_object("model_sampling")
         self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
         self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
-        self.first_late_step = first_late_step(self.sigmas, self.window, settings, high_noise_model is not None)
+        self.first_late_step = first_late_step(
+            self.sigmas, self.window, settings.start_percent, settings.scheduler, high_noise_model is not None
+        )
         self.draws = Draws(settings.seed, len(prompts) - 1, settings.bank_seeds)
         self.targets = targets or find_targets(self.model.model)
         with torch.inference_mode(False):
