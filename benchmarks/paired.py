@@ -7,7 +7,7 @@ counts people. Two arms are compared on the (person, seed) pairs that both have.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 
 CONFIDENCE = 0.95
 
@@ -80,3 +80,13 @@ def compare(rows: Iterable[dict], arm: str, other: str, figure: str) -> Comparis
     t_test = stats.ttest_1samp(values, 0.0).pvalue
     ranks = stats.wilcoxon(values, method="exact" if 0 not in values else "auto").pvalue
     return Comparison(difference, float(t_test), float(ranks))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm, 1979), in their order; nan stays nan and does not count."""
+    order = sorted((index for index, value in enumerate(values) if not isnan(value)), key=lambda index: values[index])
+    corrected, largest = [nan] * len(values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
+        corrected[index] = largest
+    return corrected

@@ -1,9 +1,9 @@
 """The statistics of the ablations against cases computed by hand."""
 
-from math import isnan
+from math import isnan, nan
 
 import pytest
-from paired import arm_interval, compare, differences, interval
+from paired import arm_interval, compare, differences, holm, interval
 
 
 def rows(arm: str, values: dict[str, list[float]]) -> list[dict]:
@@ -54,3 +54,9 @@ def test_paired_tests_against_a_case_done_by_hand():
 def test_equal_differences_have_no_p():
     result = compare(rows("a", {"Bina": [2.0], "Cleo": [3.0]}) + rows("b", {"Bina": [1.0], "Cleo": [2.0]}), "a", "b", "x")
     assert result.difference.mean == 1 and isnan(result.t_test) and isnan(result.wilcoxon)
+
+
+def test_correction_for_many_questions():
+    # Sorted 0.01, 0.02, 0.04, 0.3 times 4, 3, 2, 1, none smaller than the one before; nan is no question.
+    assert holm([0.04, 0.01, nan, 0.3, 0.02]) == pytest.approx([0.08, 0.04, nan, 0.3, 0.06], nan_ok=True)
+    assert holm([0.02, 0.021, 0.9, 0.9]) == pytest.approx([0.08, 0.08, 1.0, 1.0])

@@ -1,7 +1,8 @@
-"""The figures of ``report.json``: clips of the demo world, looked at by networks that were never a reward.
+"""The figures of ``report.json``: clips of the demo world, looked at by networks that were never a reward, but for two.
 
-Identity comes from the judge recognizer, attributes from a classifier of its own.
-The similarity of the rewarded recognizer is reported beside the judge's.
+Identity comes from the judge recognizer, attributes from a classifier of its own. The similarity of the rewarded
+recognizer is reported beside the judge's. The image-text score is that of the scorer whose scores the semantic
+reward compares: the demo has no other.
 """
 
 from dataclasses import dataclass
