@@ -151,3 +151,16 @@ def test_who_closes_the_page_goes_on_where_they_were(rater, tmp_path):
     kept = {each["question"]: each for each in save(rater, "#save", tmp_path)["answers"]}
     assert kept["Identity Fidelity"]["choice"] == kept["Identity Fidelity"][mine] == "ours"
     assert kept["Text Alignment"]["choice"] is None
+
+
+def test_raters_at_the_same_computer_do_not_share_answers(rater):
+    answer_pair(rater)
+    rater.keyboard.press("Enter")
+    for name, where, answered in (("Bob", "1 of 3", 0), ("Ann", "2 of 3", 4)):
+        rater.reload()
+        rater.fill("#rater", name)
+        rater.click("#start")
+        assert rater.locator("#place").inner_text() == where
+        if answered:
+            rater.click("#back")
+        assert rater.locator("button[aria-pressed=true]").count() == answered
