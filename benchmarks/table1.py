@@ -10,11 +10,10 @@ measured as files: compression lowers everybody's figures alike.
 
 import argparse
 import json
+import queue
+import re
 import sys
 import threading
-import tomllib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,66 +22,11 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 import table1_graphs as graphs  # noqa: E402
 import requests  # noqa: E402
 from comfy_client import ComfyClient, PromptError  # noqa: E402
+from table1_config import Config, Method, read_config  # noqa: E402
 from table1_report import table  # noqa: E402
 
 READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
 DAY = 24 * 3600
-
-
-@dataclass(frozen=True)
-class Method:
-    """train and sample: workflow files; a method without ``train`` shows the base model. videos: finished ones instead,
-    as <person>/<number of the prompt>....mp4. train_inputs, sample_inputs: changes by node type."""
-
-    name: str
-    train: Path | None = None
-    sample: Path | None = None
-    videos: Path | None = None
-    train_inputs: dict = field(default_factory=dict)
-    sample_inputs: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Config:
-    """What the TOML file says, see table1.example.toml. sources: reward, judge and perhaps clip. fvd: real, weights."""
-
-    output: Path
-    servers: list[str]
-    prompts: list[str]
-    seeds: list[int]
-    identities: dict[str, Path]
-    methods: list[Method]
-    sources: dict[str, dict]
-    fvd: dict[str, Path] = field(default_factory=dict)
-
-
-def read_config(path: Path) -> Config:
-    """Paths in it count from the current folder. Raises ValueError, in one sentence, for what cannot work."""
-    with open(path, "rb") as file:
-        said = tomllib.load(file)
-    missing = {"output", "servers", "prompts", "identities", "methods", "reward", "judge"} - set(said)
-    if missing:
-        raise ValueError(f"{path.name}: {sorted(missing)[0]} is missing.")
-    methods = [
-        Method(**{key: Path(value) if key in ("train", "sample", "videos") else value for key, value in each.items()})
-        for each in said["methods"]
-    ]
-    for method in methods:
-        if (method.sample is None) == (method.videos is None):
-            raise ValueError(f"{path.name}: method {method.name} needs either a sample workflow or finished videos.")
-    identities = {name: Path(folder) for name, folder in said["identities"].items()}
-    for name, folder in identities.items():
-        if not folder.is_dir():
-            raise ValueError(f"{path.name}: identities: the photos of {name} are not in {folder}.")
-    fvd = {name: Path(place) for name, place in said.get("fvd", {}).items()}
-    if fvd and not (set(fvd) == {"real", "weights"} and fvd["real"].is_dir() and fvd["weights"].is_file()):
-        raise ValueError(f"{path.name}: fvd needs real, a folder of real videos, and weights, torchvision's file of S3D.")
-    lines = Path(said["prompts"]).read_text(encoding="utf-8").splitlines()
-    return Config(
-        Path(said["output"]), said["servers"], [line.strip() for line in lines if line.strip()], said.get("seeds", [0]),
-        identities, methods, {name: said[name] for name in ("reward", "judge", "clip") if name in said},
-        fvd,
-    )  # fmt: skip
 
 
 class Results:
@@ -129,12 +73,25 @@ class Worker:
                 self._finished(method, identity, folder)
                 continue
             wanted = [(number, seed) for number in range(1, len(self.config.prompts) + 1) for seed in self.config.seeds]
+            self._check_prompts(method, identity, wanted)
             wanted = [each for each in wanted if (method.name, identity, *each) not in self.measured.rows]
             if not wanted:
                 continue
             lora = self._lora(method, identity, folder) if method.train else None
             for number, seed in wanted:
                 self._sampled(method, identity, folder, lora, number, seed)
+
+    def _place(self, method: Method, identity: str, number: int, seed: int) -> Path:
+        """Of a sampled video, without suffix; its prompt is beside it as .txt."""
+        return self.config.output / "videos" / method.name / identity / f"{number:03}-{seed}"
+
+    def _check_prompts(self, method: Method, identity: str, wanted: list[tuple[int, int]]) -> None:
+        for number, seed in wanted:
+            text = self._place(method, identity, number, seed).with_suffix(".txt")
+            if text.exists() and text.read_text(encoding="utf-8") != self.config.prompts[number - 1]:
+                raise ValueError(
+                    f"prompts: number {number} is no longer that of {text}; put new prompts at the end, or choose another output."
+                )
 
     def _lora(self, method: Method, identity: str, folder: str) -> str:
         """The name of the person's LoRA on this server, trained if it is not there."""
@@ -145,7 +102,8 @@ class Worker:
         graph = graphs.with_inputs(graphs.load_graph(method.train, self.info), method.train_inputs, method.train.name)
         prefix = f"table1/{method.name} {identity}"
         run = self.client.run(graphs.training(graph, folder, prefix, method.train.name), timeout=30 * DAY)
-        lora = max(name for name in self._loras() if name.replace("\\", "/").startswith(prefix + "_"))
+        named = re.compile(re.escape(prefix) + r"_\d+_\.safetensors")
+        lora = max(name for name in self._loras() if named.fullmatch(name.replace("\\", "/")))
         self.trained.add((method.name, identity), {"server": self.client.url, "lora": lora, "seconds": round(run.seconds, 1)})
         return lora
 
@@ -157,7 +115,7 @@ class Worker:
     def _sampled(self, method: Method, identity: str, folder: str, lora: str | None, number: int, seed: int) -> None:
         """Sample and keep the video, then measure its file, as those of all methods."""
         what, prompt = method.sample.name, self.config.prompts[number - 1]
-        place = self.config.output / "videos" / method.name / identity / f"{number:03}-{seed}"
+        place = self._place(method, identity, number, seed)
         kept = [path for path in place.parent.glob(place.name + ".*") if path.suffix in READABLE]
         if not kept:
             graph = graphs.with_inputs(graphs.load_graph(method.sample, self.info), method.sample_inputs, what)
@@ -167,7 +125,7 @@ class Worker:
                 raise ValueError(f"{what}: it saves no video; add a Save Video node.")
             kept = [place.with_suffix(Path(videos[0]["filename"]).suffix)]
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.with_suffix(".txt").write_text(prompt)
+            place.with_suffix(".txt").write_text(prompt, encoding="utf-8")
             part = place.with_suffix(".part")
             part.write_bytes(self.client.view(videos[0]))
             part.replace(kept[0])
@@ -194,18 +152,28 @@ class Worker:
 
 
 def run(config: Config, say=print) -> None:
-    """Everything that is not there yet, on all servers at once."""
+    """Everything that is not there yet, on all servers at once. What ends one server's part is said at once, and raised when
+    the others are done."""
     workers = [Worker(config, url, say) for url in config.servers]
     for other in workers[1:]:
         other.trained, other.measured = workers[0].trained, workers[0].measured
-    names = list(config.identities)
+    names, ends = list(config.identities), queue.SimpleQueue()
 
-    def part(index: int) -> None:
-        for identity in names[index::len(workers)]:
-            workers[index].person(identity)
+    def part(worker: Worker, people: list[str]) -> None:
+        try:
+            for identity in people:
+                worker.person(identity)
+        except Exception as error:
+            say(f"{worker.client.url} has stopped: {error}")
+            ends.put(error)
+        else:
+            ends.put(None)
 
-    with ThreadPoolExecutor(len(workers)) as pool:
-        list(pool.map(part, range(len(workers))))
+    for index, worker in enumerate(workers):
+        threading.Thread(target=part, args=(worker, names[index::len(workers)]), daemon=True).start()
+    failures = [error for error in (ends.get() for _ in workers) if error is not None]
+    if failures:
+        raise failures[0]
 
 
 def fvd(config: Config, say=print) -> dict[str, float]:
@@ -241,12 +209,14 @@ def main() -> None:
         distances = fvd(config)
     except PromptError as error:
         problem = f"{error.node_type or 'ComfyUI'}: {error}"
-    except ValueError as error:
+    except (ValueError, RuntimeError, TimeoutError, requests.RequestException) as error:
         problem = str(error)
+    except KeyboardInterrupt:
+        problem = "Stopped; start it again to go on."
     finally:
-        rows = list(Results(config.output / "rows.jsonl").rows.values())
+        rows = [row for row in Results(config.output / "rows.jsonl").rows.values() if row["key"][1] in config.identities]
         text = table(rows, [method.name for method in config.methods], distances)
-        (config.output / "table1.md").write_text(text)
+        (config.output / "table1.md").write_text(text, encoding="utf-8")
     print(text)
     if problem:
         parser.exit(1, f"{problem}\n")

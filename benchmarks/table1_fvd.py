@@ -4,7 +4,7 @@ Features are those of torchvision's S3D, as no maintained library has FVD's I3D 
 figures of the two are not comparable. They also shrink with the number of videos: compare methods with as many.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import av
@@ -12,7 +12,7 @@ import hostless_pack  # noqa: F401
 import torch
 from personalvideo_pack.evaluation.frames import evenly_spaced
 from personalvideo_pack.evaluation.frechet import frechet_distance
-from personalvideo_pack.evaluation.video_features import CLIP_FRAMES, video_features, video_network
+from personalvideo_pack.evaluation.video_features import CLIP_FRAMES, WEIGHTS_FILE, video_features, video_network
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,14 +26,29 @@ def read_frames(path: Path) -> Tensor:
     ValueError: there is no video in it.
     """
     try:
-        with av.open(str(path)) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        total = sum(1 for _ in _decoded(path))  # what files say of their length is not always true
+        places = evenly_spaced(total, CLIP_FRAMES) if total else []
+        frames = {
+            index: torch.from_numpy(frame.to_ndarray(format="rgb24"))
+            for index, frame in enumerate(_decoded(path)) if index in places
+        }
     except (av.FFmpegError, IndexError):
-        frames = []
-    if not frames:
+        places = []
+    if not places:
         raise ValueError(f"fvd: {path} cannot be read as a video; take it out of the folder.")
-    chosen = torch.stack([torch.from_numpy(frames[place]) for place in evenly_spaced(len(frames), CLIP_FRAMES)])
-    return chosen.movedim(-1, 1).float() / 255
+    return torch.stack([frames[place] for place in places]).movedim(-1, 1).float() / 255
+
+
+def _decoded(path: Path) -> Iterator[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        yield from container.decode(video=0)
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises nearly anything
+        raise ValueError(f"fvd: weights: {path} cannot be read; take torchvision's {WEIGHTS_FILE}.") from error
 
 
 class Features:
@@ -46,11 +61,11 @@ class Features:
 
     def of(self, paths: Sequence[Path]) -> Tensor:
         """[N, 1024] of video files."""
-        keys = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
+        keys = [f"{_stamp(path)} by {_stamp(self.weights)}" for path in paths]
         new = [(key, path) for key, path in zip(keys, paths) if key not in self._known]
         if new and self._network is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            self._network = video_network(torch.load(self.weights, map_location="cpu", weights_only=True)).to(device)
+            self._network = video_network(_weights(self.weights)).to(device)
         for number, (key, path) in enumerate(new, 1):
             self.say(f"FVD: {number} of {len(new)} new videos: {path.name}")
             self._known[key] = video_features(self._network, [read_frames(path)])[0]
@@ -62,6 +77,11 @@ class Features:
         part = self.store.with_suffix(".part")
         save_file(self._known, part)
         part.replace(self.store)
+
+
+def _stamp(path: Path) -> str:
+    """Of a file as it is now."""
+    return f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
 def distances(features: Features, real: Sequence[Path], methods: Mapping[str, Sequence[Path]]) -> dict[str, float]:

@@ -38,7 +38,8 @@ def table(rows: Sequence[dict], methods: Sequence[str], distances: Mapping[str, 
     measured = rows[-1]["how"] if rows else {}
     lines += ["", "Mean over people [95 % confidence interval]. The paper's and these figures can be compared only where people, "
               "prompts, judge, flow and CLIP model are the same.",
-              "- FVD: of torchvision's S3D to the given real videos; the paper's is of I3D, so the two cannot be compared." if distances
+              "- FVD: of torchvision's S3D to the given real videos; the paper's is of I3D, so the two cannot be compared. It "
+              "shrinks with the number of videos: compare methods that have as many." if distances
               else "- FVD: not measured; it needs real videos and S3D's weights, see fvd in table1.example.toml."]
     lines += [f"- {metric}: {text}" for metric, text in (measured | how).items() if metric != "Video"]
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 import importlib
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import table1
@@ -123,11 +124,25 @@ def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pa
     assert found["PersonalVideo"] == pytest.approx(expected, rel=1e-3) and expected > 0
 
 
-def test_known_features_need_no_network(with_real_videos):
+def test_known_features_need_no_network(with_real_videos, monkeypatch):
     before = table1.fvd(with_real_videos, say=lambda line: None)
+    monkeypatch.setattr("table1_fvd.video_network", None)
     said = []
-    again = replace(with_real_videos, fvd=with_real_videos.fvd | {"weights": ROOT / "LICENSE"})
-    assert table1.fvd(again, said.append) == before and not said
+    assert table1.fvd(with_real_videos, said.append) == before and not said
+
+
+def test_other_weights_have_other_features(with_real_videos, tmp_path):
+    torch.manual_seed(1)
+    torch.save(s3d(weights=None).state_dict(), tmp_path / "other.pth")
+    other = replace(with_real_videos, fvd=with_real_videos.fvd | {"weights": tmp_path / "other.pth"})
+    before, said = table1.fvd(with_real_videos, say=lambda line: None), []
+    assert table1.fvd(other, said.append)["PersonalVideo"] != before["PersonalVideo"] and len(said) == 6
+
+
+def test_a_weights_file_that_is_none_is_named(with_real_videos):
+    bad = replace(with_real_videos, output=with_real_videos.output / "elsewhere", fvd=with_real_videos.fvd | {"weights": ROOT / "LICENSE"})
+    with pytest.raises(ValueError, match="fvd: weights: .*LICENSE cannot be read; take torchvision's s3d-d76dad2f.pth"):
+        table1.fvd(bad, say=lambda line: None)
 
 
 def test_without_real_videos_there_is_no_fvd(config):
@@ -212,19 +227,59 @@ def test_changes_of_unknown_inputs_are_refused():
         graphs.with_inputs(graph(), {"KSampler": {"sed": 1}}, "mine")
 
 
-def test_the_example_says_everything_that_is_needed(tmp_path, monkeypatch):
-    for folder in ("photos/anna", "photos/ben", "prompts"):
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """A folder in which the example's files are."""
+    for folder in ("photos/anna", "photos/ben", "prompts", "videos/consisid/anna", "videos/consisid/ben"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "workflows").symlink_to(ROOT / "workflows")
     (tmp_path / "prompts" / "held_out.txt").write_text("a sks man\n\n")
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_example_says_everything_that_is_needed(example):
     config = table1.read_config(ROOT / "benchmarks" / "table1.example.toml")
     assert config.prompts == ["a sks man"] and len(config.methods) == 3 and set(config.sources) == {"reward", "judge", "clip"}
-    for method in config.methods[:2]:
-        assert (ROOT / method.sample).exists()
-    for fvd in ('weights = "s3d.pth"', 'real = "photos"\nweights = "s3d.pth"'):
-        (tmp_path / "config.toml").write_text((ROOT / "benchmarks" / "table1.example.toml").read_text() + f"[fvd]\n{fvd}\n")
-        with pytest.raises(ValueError, match="^config.toml: fvd needs real, .* and weights"):
-            table1.read_config(tmp_path / "config.toml")
-    (tmp_path / "photos" / "ben").rmdir()
+    (example / "photos" / "ben").rmdir()
     with pytest.raises(ValueError, match="photos of ben"):
         table1.read_config(ROOT / "benchmarks" / "table1.example.toml")
+
+
+WRONG = {  # (what is written instead of what, the sentence)
+    "a key that does not exist": ("train_inputs", "train_input", "a method needs a name, and may have .*train_inputs.*train_input'"),
+    "no workflow": ("2 - Sample with identity.json", "9.json", "method .*: there is no workflow .*9.json"),
+    "no prompts": ("prompts/held_out.txt", "prompts/none.txt", "prompts: there is no file prompts/none.txt"),
+    "no videos": ("videos/consisid", "videos/none", "method ConsisID: the videos of anna are not in videos/none/anna"),
+    "fvd without videos": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nweights = \"a\"\n[[methods]]\nname = \"ConsisID\"", "fvd needs real"),
+    "fvd without weights": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nreal = \"photos\"\nweights = \"a\"\n[[methods]]\nname = \"ConsisID\"",
+                            "fvd needs real, .* and weights"),
+    "no TOML": ("seeds = [0]", "seeds = [0", "Unclosed|Invalid"),
+}
+
+
+@pytest.mark.parametrize("old, new, message", WRONG.values(), ids=WRONG)
+def test_wrong_configurations_are_named(example, old, new, message):
+    text = (ROOT / "benchmarks" / "table1.example.toml").read_text()
+    assert old in text
+    (example / "wrong.toml").write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=f"^wrong.toml: .*({message})"):
+        table1.read_config(example / "wrong.toml")
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no.toml: there is no such file"):
+        table1.read_config(tmp_path / "no.toml")
+
+
+def test_prompts_that_were_changed_do_not_mix_with_old_videos(rows, config):
+    with pytest.raises(ValueError, match="prompts: number 2 is no longer that of .*002-5.txt; put new prompts at the end"):
+        table1.run(replace(config, prompts=[config.prompts[0], "another"]), say=lambda line: None)
+
+
+def test_the_lora_of_a_person_whose_name_begins_alike_is_another_ones(config, server, monkeypatch):
+    worker = table1.Worker(replace(config, output=config.output / "alike"), server.url, say=lambda line: None)
+    names = [f"table1/PersonalVideo Bina{rest}" for rest in ("_00001_.safetensors", "_b_00007_.safetensors", "_2_00001_.safetensors")]
+    monkeypatch.setattr(worker, "_loras", lambda: names)
+    monkeypatch.setattr(worker.client, "run", lambda graph, timeout: SimpleNamespace(seconds=1.0))
+    assert worker._lora(config.methods[0], "Bina", "Bina") == names[0]
