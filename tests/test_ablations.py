@@ -8,7 +8,7 @@ from pathlib import Path
 import ablation_world
 import pytest
 import torch
-from ablation_arms import ARMS, BY_NAME, TRAINING
+from ablation_arms import ARMS, BOTH, BY_NAME, CROSS, TRAINING
 from ablation_grid import Grid, Job, jobs
 from ablation_study import IDENTITIES, PILOTS, wanted
 
@@ -86,6 +86,22 @@ def test_arms_differ_from_ours_only_in_what_they_name(world):
         changed = {name: value for name, value in vars(settings).items() if value != getattr(ours, name)}
         expected = {"bank_seeds": len(world.prompts) - 1} if arm.one_prompt else arm.changes
         assert changed == expected, arm.name
+
+
+def test_what_arms_change_beside_settings():
+    beside = {
+        arm.name: {name: value for name, value in vars(arm).items() if value != vars(BY_NAME["ours"])[name]} for arm in ARMS
+    }
+    for changed in beside.values():
+        for word in ("name", "title", "changes"):
+            changed.pop(word, None)
+    assert {name: changed for name, changed in beside.items() if changed} == {
+        "base": {"training": "nothing"}, "no_augmentation": {"one_prompt": True}, "t2i": {"frames": 1},
+        "reconstruction": {"training": "reconstruction"}, "reconstruction_our_rate": {"training": "reconstruction"},
+        "reconstruction_late": {"training": "reconstruction"}, "one_reference": {"photos": 1},
+        "cross": {"layers": CROSS}, "self_cross": {"layers": BOTH},
+        "eq5": {"own_faces": True}, "eq5_no_scr": {"own_faces": True}, "eq5_all_steps": {"own_faces": True},
+    }  # fmt: skip
 
 
 def test_where_an_adapter_acts():

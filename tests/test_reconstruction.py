@@ -1,5 +1,6 @@
 """The DreamBooth-LoRA baseline: its loss is the one the model was trained with, and it learns."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -91,3 +92,14 @@ def test_training_lowers_the_loss_and_leaves_a_lora_for_all_steps(world, latents
 def test_learning_rate_rises_and_falls_to_zero():
     rates = [SETTINGS.rate(step) for step in range(SETTINGS.steps + 1)]
     assert rates[0] == 0.1 and max(rates) == rates[6] == 0.7 and rates[-1] == 0
+
+
+def test_only_the_noise_levels_of_its_steps_are_learnt(world, latents, tmp_path, monkeypatch):
+    seen, loss = [], flow_matching_loss
+    monkeypatch.setattr("reconstruction.flow_matching_loss", lambda *given: (seen.append(given[-1]), loss(*given))[1])
+    for first in (0, 6):
+        train_reconstruction(
+            world.pack, world.model, world.clip, latents[:1], world.targets(BY_NAME["reconstruction"])[:1],
+            replace(SETTINGS, steps=30, first_step=first), tmp_path / "lora.safetensors", lambda loss: None,
+        )
+    assert set(seen[:30]) > {6, 7} and set(seen[30:]) == {6, 7}
