@@ -11,6 +11,7 @@ import torch
 from ablation_arms import ARMS, BOTH, BY_NAME, CROSS, TRAINING
 from ablation_grid import Grid, Job, jobs
 from ablation_study import IDENTITIES, PILOTS, wanted
+from personalvideo_pack.evaluation.metrics import drift_outside
 
 JOBS = jobs(["base", "ours"], ["Bina", "Cleo"], [0, 1])
 HOLDER = """
@@ -165,6 +166,18 @@ def test_without_the_teachers_faces_the_students_are_rewarded(world, tmp_path, m
         world.train(BY_NAME[name], "Bina", tmp_path / f"{name}.safetensors")
     assert rewarded[1:] == [False, True, True]  # in its first step the student is the teacher
     assert all(face for clip in world._banks[0.75, 8, False].values() for face in clip.faces)
+
+
+def test_a_clip_that_shows_nobody_is_measured_as_such(world):
+    """A reward that nothing holds back can leave no head at all; leaving such clips out would flatter it."""
+    nobody, before = torch.full((8, 3, 64, 64), 0.5), world._base[0]
+    prompt, references = world.held_out[0], world.metrics.references(list(world.photos("Bina")))
+    measured = world.metrics.measure(nobody, prompt, references)
+    assert (measured.judge, measured.reward, measured.dynamic, measured.attributes) == (0, 0, 0, 0)
+    assert measured.prompt < world.metrics.measure(before, prompt, references).prompt
+    boxes = torch.tensor([face.box for face in world.metrics.faces(before)])
+    outside = drift_outside(before, nobody, boxes[:, None])
+    assert world.metrics.drift(before, nobody) == pytest.approx(outside)
 
 
 def test_seconds_leave_out_the_shared_videos():

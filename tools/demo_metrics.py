@@ -21,7 +21,8 @@ from personalvideo_pack.rewards.faces import Face
 @dataclass(frozen=True)
 class ClipFigures:
     """One clip: mean cosine to the references (judge, rewarded recognizer), motion in pixels a frame,
-    image-text score, share of attributes that agree with the references."""
+    image-text score, share of attributes that agree with the references. Of a clip without any head all but the
+    image-text score are 0: it shows nobody."""
 
     judge: float
     reward: float
@@ -52,28 +53,31 @@ class DemoMetrics:
 
     @torch.no_grad()
     def measure(self, clip: Tensor, prompt: str, references: dict[str, Tensor]) -> ClipFigures:
+        prompt_score = self.scorer.score(clip, self.scorer.encode_text([prompt])).mean().item()
         faces = self.faces(clip)
+        if not faces:
+            return ClipFigures(judge=0.0, reward=0.0, dynamic=0.0, prompt=prompt_score, attributes=0.0)
         crops = self.judge.crop(clip, faces)
-        text = self.scorer.encode_text([prompt])
         return ClipFigures(
             judge=pool_similarity(self.judge.embed(crops), references["judge"]),
             reward=pool_similarity(self.reward.embed(crops), references["reward"]),
             dynamic=head_motion(_boxes(faces)),
-            prompt=self.scorer.score(clip, text).mean().item(),
+            prompt=prompt_score,
             attributes=agreement(self._attributes(crops), references["attributes"]),
         )
 
     def drift(self, before: Tensor, after: Tensor) -> float:
         """Mean absolute RGB change (0..1) outside the heads of both clips."""
-        boxes = torch.stack([_boxes(self.faces(before)), _boxes(self.faces(after))], dim=1)
-        return drift_outside(before, after, boxes)
+        heads = [_boxes(self.faces(clip)) for clip in (before, after)]
+        return drift_outside(before, after, torch.stack([boxes for boxes in heads if len(boxes)], dim=1))
 
     def faces(self, clip: Tensor) -> list[Face]:
-        """The head in every frame; where the locator sees none, where it was in the frame before (or after)."""
+        """The head in every frame; where the locator sees none, where it was in the frame before (or after). Empty if
+        it sees none at all."""
         found = [faces[0] if faces else None for faces in self.judge.find(clip)]
         known = next((face for face in found if face is not None), None)
         if known is None:
-            raise ValueError("The locator finds no head in any frame of the clip.")
+            return []
         for index, face in enumerate(found):
             known = found[index] = face or known
         return found
