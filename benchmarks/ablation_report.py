@@ -26,6 +26,7 @@ FIGURES = {
     "judge": "judge", "attributes": "attributes", "dynamic": "head motion", "prompt": "prompt",
     "drift_outside_head": "drift outside the head", "seconds": "seconds",
 }  # fmt: skip
+SHEET = (*MAIN, "eq5", "eq5_no_scr")
 DIGITS = {"seconds": 0, "drift_outside_head": 3, "prompt": 3}
 
 
@@ -86,7 +87,7 @@ def _p(value: float) -> str:
 
 
 def sheet(grid: Grid, rows: list[dict], people: int = 2):
-    """Photos and the first held-out videos of the main arms, for the first people who have them all; None if nobody has."""
+    """Photos and the first held-out videos of the arms in SHEET, for the first people who have them all; None if nobody has."""
     from personalvideo_pack.evaluation.compare import Comparison, compare_sheet
     from personalvideo_pack.rewards.photos import read_folder
     from safetensors.torch import load_file
@@ -94,7 +95,7 @@ def sheet(grid: Grid, rows: list[dict], people: int = 2):
     captions = [line.replace(" V ", " sks ") for line in (ROOT / "demo" / "held_out.txt").read_text().splitlines()]
     have = {(row["arm"], row["identity"]) for row in rows if row["seed"] == 0}
     have = {pair for pair in have if grid.videos(Job(*pair, 0)).exists()}
-    arms = [arm for arm in MAIN if any((arm, identity) in have for identity in IDENTITIES)]
+    arms = [arm for arm in SHEET if any((arm, identity) in have for identity in IDENTITIES)]
     whole = [identity for identity in IDENTITIES if arms and all((arm, identity) in have for arm in arms)][:people]
     parts = []
     for identity in whole:
