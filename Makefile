@@ -3,6 +3,7 @@
 #   PYTEST      more arguments for pytest, such as PYTEST="-k adapter -x"
 #   IDENTITIES  how many people the demo trains
 #   FULL        1 for the whole ablation study
+#   KNOWN       ablations.json of an earlier run, which the study then goes on with
 #   WORKERS     processes that share the ablation study
 #   SEED        which people those are, and all of the demo's noise
 PYTHON ?= python3
@@ -10,6 +11,7 @@ PYTEST ?=
 IDENTITIES ?= 1
 SEED ?= 0
 FULL ?=
+KNOWN ?=
 WORKERS ?= 2
 RUN := .venv/bin/python
 
@@ -41,7 +43,7 @@ faces: setup ## face models, photos and the semantic reward against their oracle
 	@$(RUN) benchmarks/faces.py
 
 ablations: setup ## the paper's ablations on the demo world: see output/ablations/ (FULL=1 WORKERS=2)
-	@$(RUN) benchmarks/ablations.py --workers $(WORKERS) $(if $(FULL),--full)
+	@$(RUN) benchmarks/ablations.py --workers $(WORKERS) $(if $(FULL),--full) $(if $(KNOWN),--known $(KNOWN))
 
 bench: setup ## speed and memory against the paper's loop: see benchmarks/results/speed.json (about 15 minutes)
 	@$(RUN) benchmarks/speed.py

@@ -69,6 +69,13 @@ class Grid:
             file.flush()
             os.fsync(file.fileno())
 
+    def adopt(self, rows: Sequence[dict]) -> None:
+        """Count rows of an earlier run, perhaps on another computer, as done."""
+        done = self.done()
+        for row in rows:
+            if Job(row["arm"], row["identity"], row["seed"]) not in done:
+                self.add(row)
+
     def claims(self) -> Iterator[Job]:
         """The jobs that are left, one by one, each locked while the caller is at it."""
         for job in self.wanted:

@@ -1,13 +1,15 @@
 """Does each part of the method do what the paper says? The paper's ablations on the demo world.
 
     make ablations              a subset, in less than half an hour on two cores
-    make ablations FULL=1       10 people x 3 seeds x all arms, about 15 hours of processor time
+    make ablations FULL=1       10 people x 3 seeds x all arms, about 20 hours of processor time
+    make ablations FULL=1 KNOWN=benchmarks/results/ablations.json       only what these rows lack
 
 Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has those
 of the whole study.
 """
 
 import argparse
+import json
 import logging
 import os
 import subprocess
@@ -69,8 +71,11 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes that share the work, each with one thread; 0 for one more without report"
     )
+    parser.add_argument("--known", type=Path, help="ablations.json of an earlier run, whose rows are not done again")
     arguments = parser.parse_args()
     grid = Grid(OUTPUT, wanted(arguments.full))
+    if arguments.known:
+        grid.adopt(json.loads(arguments.known.read_text()))
     command = [sys.executable, __file__, "--workers", "0", *(["--full"] if arguments.full else [])]
     silent = os.environ | {"TQDM_DISABLE": "1"}
     others = [subprocess.Popen(command, stdout=subprocess.DEVNULL, env=silent) for _ in range(arguments.workers - 1)]

@@ -52,6 +52,13 @@ def test_finished_jobs_are_not_done_again(tmp_path):
     assert list(again.claims()) == JOBS[3:]
 
 
+def test_rows_of_another_computer_are_gone_on_with(tmp_path):
+    grid = Grid(tmp_path, JOBS)
+    grid.add(row(JOBS[0]))
+    grid.adopt([row(JOBS[0]) | {"judge": 0.9}, row(JOBS[3])])
+    assert grid.rows() == [row(JOBS[0]), row(JOBS[3])] and list(grid.claims())[:2] == [JOBS[1], JOBS[2]]
+
+
 def test_a_killed_process_loses_only_the_job_it_was_at(tmp_path):
     grid = Grid(tmp_path, JOBS)
     grid.add(row(JOBS[0]))
