@@ -30,7 +30,7 @@ COLUMNS = (
     Column("judge", "Is it the person?", "cosine to the photos, by the judge", -0.2, 1.0, (0, 0.5, 1)),
     Column("attributes", "Does it look like them?", "share of attributes", 0.0, 1.0, (0, 0.5, 1)),
     Column("dynamic", "Does it still move?", "head, pixels a frame", 0.0, 2.5, (0, 1, 2)),
-    Column("prompt", "Does it follow the prompt?", "image-text score", 0.5, 1.0, (0.5, 0.75, 1)),
+    Column("prompt", "Does it follow the prompt?", "image-text score", 0.25, 1.0, (0.25, 0.5, 0.75, 1)),
 )
 
 
@@ -40,7 +40,7 @@ def plot(rows: list[dict], arms: list, out: Path | None = None) -> Image.Image:
     canvas = Canvas(width, _TOP + _ROW * len(arms) + _BOTTOM)
     people = len({row["identity"] for row in rows})
     canvas.text(_MARGIN, 18, "What each part of the method does", 24)
-    canvas.text(_MARGIN, 50, f"Dots are people ({people}), bars 95 % confidence intervals of the mean.", 14, GREY)
+    canvas.text(_MARGIN, 50, f"Dots are people ({people} at most), bars 95 % confidence intervals of the mean.", 14, GREY)
     for number, arm in enumerate(arms):
         colour = INK if arm.name != "ours" else AFTER
         canvas.text(_MARGIN, _middle(number), arm.title, 15, colour, "lm")

@@ -1,7 +1,7 @@
 """Does each part of the method do what the paper says? The paper's ablations on the demo world.
 
     make ablations              a subset, in less than half an hour on two cores
-    make ablations FULL=1       10 people x 3 seeds x all arms, about 20 hours of processor time
+    make ablations FULL=1       10 people x 3 seeds x all arms, about 15 hours of processor time
     make ablations FULL=1 KNOWN=benchmarks/results/ablations.json       only what these rows lack
 
 Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has those
