@@ -9,8 +9,11 @@ from ablation_plot import plot
 from ablation_questions import LATER, PLANNED, Question, answers, verdict
 from ablation_report import present, table, write
 from ablation_study import wanted
+from comfy_host import ROOT
 from paired import Comparison, Interval
 
+RESULTS = ROOT / "benchmarks" / "results"
+ROW = {"arm", "identity", "seed", "judge", "reward", "attributes", "dynamic", "prompt", "drift_outside_head", "seconds"}
 JUDGE = {"base": (0.0, 0.1, 0.2), "ours": (0.7, 0.9, 1.0), "all_steps": (0.8, 0.8, 0.8)}
 DYNAMIC = {"base": (2.0, 2.0, 2.0), "ours": (1.9, 1.8, 1.9), "all_steps": (1.0, 0.8, 1.1)}
 
@@ -67,6 +70,13 @@ def test_report_is_written_from_a_grid(rows, tmp_path, monkeypatch):
     assert sorted(map(str, stored)) == sorted(map(str, rows)) and (tmp_path / "out" / "ablations.md").read_text() == text
     with pytest.raises(ValueError, match="make ablations"):
         write(tmp_path / "empty", tmp_path / "out")
+
+
+def test_the_published_report_is_that_of_the_published_rows():
+    published = json.loads((RESULTS / "ablations.json").read_text())
+    assert (RESULTS / "ablations.md").read_text() == table(published)
+    assert all(set(each) == ROW for each in published)
+    assert len({(each["arm"], each["identity"], each["seed"]) for each in published}) == len(published)
 
 
 def test_marks_are_where_their_values_are(rows):
