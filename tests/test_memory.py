@@ -16,6 +16,15 @@ def parameters(run):
     return torch.cat([parameter.detach().flatten() for parameter in run.adapter.parameters()])
 
 
+def assert_same_training(run, expected):
+    """Up to rounding, which depends on the processor: AdamW's first steps divide by the size of a gradient, and so enlarge it
+    where that is next to nothing. A single step more or less moves the adapter by far more."""
+    losses, wanted = ([record.loss for record in each.state.history] for each in (run, expected))
+    assert losses == pytest.approx(wanted, rel=1e-4)
+    step = expected.settings.learning_rate * parameters(expected).numel() ** 0.5
+    assert (parameters(run) - parameters(expected)).norm() < 0.02 * step
+
+
 def failing(model, calls):
     """``model`` that runs out of memory in these of its calls with gradient, counted from 0."""
     seen = []
@@ -42,7 +51,7 @@ def test_running_out_of_memory_costs_one_step_and_nothing_else(demo, tmp_path, m
     assert run.memory.option.mode == smaller
     assert [line for line in lines if line.startswith("Memory ran out, so training went on like this. Memory: about")]
     assert run.state.step == 3 and len(run.state.history) == 3
-    assert (parameters(run) - parameters(expected)).norm() < 1e-5 * parameters(expected).norm()
+    assert_same_training(run, expected)
 
 
 def test_running_out_a_second_time_keeps_the_last_good_step_and_says_what_to_change(demo, pack, tmp_path):
@@ -172,7 +181,7 @@ def test_trained_adapter_is_the_same_in_every_mode(demo, tmp_path):
         demo.train(tmp_path / f"{mode}.safetensors", gradient_checkpointing=mode, steps=2)
         for mode in ("off", "offload")
     ]
-    assert (parameters(runs[1]) - parameters(runs[0])).norm() < 1e-5 * parameters(runs[0]).norm()
+    assert_same_training(runs[1], runs[0])
 
 
 def test_tiny_vae_decodes_for_teacher_and_student_alike(demo, tmp_path, monkeypatch):
