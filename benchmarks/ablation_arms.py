@@ -87,4 +87,7 @@ ARMS = (
 MAIN = ("base", "ours", "no_scr", "no_augmentation", "all_steps", "t2i", "reconstruction")
 """The arms of the questions that the study has to answer first."""
 
+ADDED = ("eq5", "eq5_no_scr", "eq5_all_steps", "reconstruction_our_rate", "reconstruction_late")
+"""The arms that came when rows had been seen."""
+
 BY_NAME = {arm.name: arm for arm in ARMS}

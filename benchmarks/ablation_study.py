@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ablation_arms import ARMS, MAIN
+from ablation_arms import ADDED, ARMS, MAIN
 from ablation_grid import Job, jobs
 
 OUTPUT = Path(__file__).resolve().parent.parent / "output" / "ablations"
@@ -15,8 +15,8 @@ SUBSET_IDENTITIES = IDENTITIES[:2]
 
 
 def wanted(full: bool) -> list[Job]:
-    """The jobs of the whole study or of its subset, which is its beginning: seed by seed, the main arms of all people first."""
+    """The jobs of the whole study or of its subset, which is its beginning. Main arms come first, added ones last."""
     if not full:
         return jobs(MAIN, SUBSET_IDENTITIES, SEEDS[:1])
-    others = [arm.name for arm in ARMS if arm.name not in MAIN]
-    return [job for seed in SEEDS for arms in (MAIN, others) for job in jobs(arms, IDENTITIES, [seed])]
+    planned = [arm.name for arm in ARMS if arm.name not in MAIN + ADDED]
+    return [job for arms in (MAIN, planned, ADDED) for job in jobs(arms, IDENTITIES, SEEDS)]

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 import table1_graphs as graphs  # noqa: E402
 import requests  # noqa: E402
 from comfy_client import ComfyClient, PromptError  # noqa: E402
-from table1_config import Config, Method, read_config  # noqa: E402
+from table1_config import Config, Method, fingerprints, photos_digest, read_config  # noqa: E402
 from table1_report import table  # noqa: E402
 
 READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
@@ -66,7 +66,7 @@ class Worker:
 
     def person(self, identity: str) -> None:
         """Everything about one person."""
-        folder = f"table1 {identity}"
+        folder = f"table1 {identity} {photos_digest(self.config.identities[identity])}"
         self.client.upload_folder(self.config.identities[identity], folder)
         for method in self.config.methods:
             if method.videos is not None:
@@ -151,9 +151,21 @@ class Worker:
         self.say(f"{self.client.url}: {' '.join(map(str, key))}: face similarity {values.get('Face Similarity', 0):.2f}")
 
 
+def _check_unchanged(config: Config) -> None:
+    """ValueError: rows that are there were made with other models, photos or workflows than the configuration now names."""
+    known = Results(config.output / "made_with.jsonl")
+    for key, digest in fingerprints(config).items():
+        if key not in known.rows:
+            known.add(key, {"digest": digest})
+        elif known.rows[key]["digest"] != digest:
+            what = " ".join(key).strip()
+            raise ValueError(f"{what} changed since {config.output} was begun; put it back, or choose another output.")
+
+
 def run(config: Config, say=print) -> None:
     """Everything that is not there yet, on all servers at once. What ends one server's part is said at once, and raised when
     the others are done."""
+    _check_unchanged(config)
     workers = [Worker(config, url, say) for url in config.servers]
     for other in workers[1:]:
         other.trained, other.measured = workers[0].trained, workers[0].measured

@@ -1,5 +1,7 @@
 """What the TOML file of the Table 1 runner says."""
 
+import hashlib
+import json
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,6 +32,33 @@ class Config:
     methods: list[Method]
     sources: dict[str, dict]
     fvd: dict[str, Path] = field(default_factory=dict)
+
+
+def fingerprints(config: Config) -> dict[tuple[str, str], str]:
+    """What decides the figures, by kind and name, in short: another one is another experiment."""
+    found = {("the models that measure", ""): _digest(json.dumps(config.sources, sort_keys=True))}
+    for name, folder in config.identities.items():
+        found["the photos of", name] = photos_digest(folder)
+    for method in config.methods:
+        if method.videos is None:
+            workflows = [path.read_bytes() for path in (method.train, method.sample) if path is not None]
+            changes = json.dumps([method.train_inputs, method.sample_inputs], sort_keys=True)
+            found["the workflows or inputs of", method.name] = _digest(*workflows, changes)
+    return found
+
+
+def photos_digest(folder: Path) -> str:
+    """Of the names and contents of a folder's files."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return _digest(*(part for path in files for part in (path.name, path.read_bytes())))
+
+
+def _digest(*parts: str | bytes) -> str:
+    """Of parts in their order: eight digits, the same on every computer."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
+    return whole.hexdigest()[:8]
 
 
 def read_config(path: Path) -> Config:

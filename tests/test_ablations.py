@@ -8,7 +8,7 @@ from pathlib import Path
 import ablation_world
 import pytest
 import torch
-from ablation_arms import ARMS, BOTH, BY_NAME, CROSS, TRAINING
+from ablation_arms import ADDED, ARMS, BOTH, BY_NAME, CROSS, MAIN, TRAINING
 from ablation_grid import Grid, Job, jobs
 from ablation_study import IDENTITIES, PILOTS, wanted
 from personalvideo_pack.evaluation.metrics import drift_outside
@@ -84,6 +84,11 @@ def test_the_subset_is_part_of_the_study_and_pilots_are_not():
     full = wanted(True)
     assert wanted(False) == full[:len(wanted(False))] and len(set(full)) == len(full) == 10 * 3 * len(ARMS)
     assert not set(PILOTS) & set(IDENTITIES)
+
+
+def test_main_arms_come_first_and_added_ones_last():
+    parts = [0 if job.arm in MAIN else 2 if job.arm in ADDED else 1 for job in wanted(True)]
+    assert parts == sorted(parts) and set(parts) == {0, 1, 2}
 
 
 def test_arms_differ_from_ours_only_in_what_they_name(world):

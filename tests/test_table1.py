@@ -277,6 +277,35 @@ def test_prompts_that_were_changed_do_not_mix_with_old_videos(rows, config):
         table1.run(replace(config, prompts=[config.prompts[0], "another"]), say=lambda line: None)
 
 
+@pytest.mark.parametrize("change, message", [
+    ("photos", "the photos of Bina"), ("inputs", "the workflows or inputs of PersonalVideo"), ("judge", "the models that measure"),
+])
+def test_what_was_changed_does_not_mix_with_old_figures(rows, config, tmp_path, change, message):
+    folder = tmp_path / "Bina"
+    shutil.copytree(config.identities["Bina"], folder)
+    same = replace(config, identities={"Bina": folder})
+    table1.run(same, say=lambda line: None)
+    if change == "photos":
+        next(folder.iterdir()).unlink()
+    changed = {
+        "photos": same, "judge": replace(same, sources=config.sources | {"judge": config.sources["reward"]}),
+        "inputs": replace(same, methods=[replace(config.methods[0], train_inputs={}), *config.methods[1:]]),
+    }[change]  # fmt: skip
+    with pytest.raises(ValueError, match=f"^{message} changed since .* was begun; put it back, or choose another output"):
+        table1.run(changed, say=lambda line: None)
+
+
+def test_a_photo_that_was_taken_away_is_not_used_on_the_server_either(config, server, tmp_path):
+    folder = tmp_path / "Bina"
+    shutil.copytree(config.identities["Bina"], folder)
+    worker = table1.Worker(replace(config, output=tmp_path, identities={"Bina": folder}, methods=[]), server.url)
+    for _ in range(2):
+        worker.person("Bina")
+        next(folder.iterdir()).unlink()
+    places = [path for path in (server.base / "input").glob("table1 Bina *") if path.is_dir()]
+    assert {len(list(place.glob("*.*"))) for place in places} >= {5, 4}
+
+
 def test_the_lora_of_a_person_whose_name_begins_alike_is_another_ones(config, server, monkeypatch):
     worker = table1.Worker(replace(config, output=config.output / "alike"), server.url, say=lambda line: None)
     names = [f"table1/PersonalVideo Bina{rest}" for rest in ("_00001_.safetensors", "_b_00007_.safetensors", "_2_00001_.safetensors")]
