@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import hostless_pack  # noqa: F401
+import numpy as np
 import torch
 from personalvideo_pack.evaluation.frames import evenly_spaced
 from personalvideo_pack.evaluation.frechet import frechet_distance
@@ -21,7 +22,8 @@ KEPT_EVERY = 25  # videos
 
 
 def read_frames(path: Path) -> Tensor:
-    """The frames of a video file that its features need, evenly spaced, [16, 3, H, W] in 0..1.
+    """The frames of a video file that its features need, evenly spaced, [16, 3, H, W] in 0..1, as ComfyUI's Load Video gives
+    them: upright, and converted with more than 8 bits, as FFmpeg else takes the nearest colour sample instead of interpolating.
 
     ValueError: there is no video in it.
     """
@@ -29,14 +31,15 @@ def read_frames(path: Path) -> Tensor:
         total = sum(1 for _ in _decoded(path))  # what files say of their length is not always true
         places = evenly_spaced(total, CLIP_FRAMES) if total else []
         frames = {
-            index: torch.from_numpy(frame.to_ndarray(format="rgb24"))
+            index: np.rot90(frame.to_ndarray(format="gbrp16le"), round(frame.rotation / 90))
             for index, frame in enumerate(_decoded(path)) if index in places
         }
     except (av.FFmpegError, IndexError):
         places = []
     if not places:
         raise ValueError(f"fvd: {path} cannot be read as a video; take it out of the folder.")
-    return torch.stack([frames[place] for place in places]).movedim(-1, 1).float() / 255
+    pixels = np.stack([frames[place] for place in places]).astype(np.float32) / 65535
+    return torch.from_numpy(pixels).movedim(-1, 1)
 
 
 def _decoded(path: Path) -> Iterator[av.VideoFrame]:

@@ -2,14 +2,19 @@
 
 import importlib
 import shutil
+import struct
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import table1
+import table1_fvd
 import table1_graphs as graphs
 import torch
-from comfy_api.latest import InputImpl
+from comfy_api.latest import InputImpl, Types
 from comfy_host import ROOT
 from torchvision.models.video import s3d
 from workflows_demo import SAMPLE, TRAIN
@@ -96,14 +101,23 @@ def test_one_lora_a_person_was_trained(rows, config, server):
     assert (server.base / "output" / "loras" / row["lora"]).exists()
 
 
+def random_s3d(seed: int, path: Path) -> Path:
+    """Weights at which features are as large as pixels; those that torchvision starts from let them vanish."""
+    torch.manual_seed(seed)
+    network = s3d(weights=None)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv3d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    torch.save(network.state_dict(), path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def with_real_videos(config, rows, tmp_path_factory):
-    """The real ones are the demo model's own. S3D's weights are random ones."""
-    torch.manual_seed(0)
+    """The real ones are the demo model's own."""
     folder = tmp_path_factory.mktemp("real")
-    torch.save(s3d(weights=None).state_dict(), folder / "s3d.pth")
     shutil.copytree(config.output / "videos" / "Demo model", folder / "videos")
-    return replace(config, fvd={"real": folder / "videos", "weights": folder / "s3d.pth"})
+    return replace(config, fvd={"real": folder / "videos", "weights": random_s3d(0, folder / "s3d.pth")})
 
 
 def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pack):
@@ -121,7 +135,23 @@ def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pa
         return video_features.video_features(network, videos)
 
     expected = frechet.frechet_distance(features("PersonalVideo"), features("Demo model"))
-    assert found["PersonalVideo"] == pytest.approx(expected, rel=1e-3) and expected > 0
+    assert found["PersonalVideo"] == pytest.approx(expected, rel=1e-3) and expected > 1e-3
+
+
+@pytest.mark.parametrize("width, turned", [(64, False), (90, False), (64, True)])
+def test_files_are_read_as_load_video_reads_them(tmp_path, width, turned):
+    torch.manual_seed(0)
+    blocks = torch.rand(20, 6, 9, 3).repeat_interleave(8, 1).repeat_interleave(10, 2)[:, :, :width]
+    path = tmp_path / "a.mp4"
+    InputImpl.VideoFromComponents(Types.VideoComponents(images=blocks, frame_rate=Fraction(8))).save_to(path)
+    if turned:
+        content = path.read_bytes()
+        matrix = content.index(b"tkhd") + 44
+        sideways = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+        path.write_bytes(content[:matrix] + sideways + content[matrix + 36 :])
+    images = InputImpl.VideoFromFile(str(path)).get_components().images.movedim(-1, 1)
+    assert images.shape[2:] == ((width, 48) if turned else (48, width))
+    assert (table1_fvd.read_frames(path) - images[np.linspace(0, 19, 16, dtype=int)]).abs().max() < 1e-4
 
 
 def test_known_features_need_no_network(with_real_videos, monkeypatch):
@@ -132,9 +162,8 @@ def test_known_features_need_no_network(with_real_videos, monkeypatch):
 
 
 def test_other_weights_have_other_features(with_real_videos, tmp_path):
-    torch.manual_seed(1)
-    torch.save(s3d(weights=None).state_dict(), tmp_path / "other.pth")
-    other = replace(with_real_videos, fvd=with_real_videos.fvd | {"weights": tmp_path / "other.pth"})
+    weights = random_s3d(1, tmp_path / "other.pth")
+    other = replace(with_real_videos, fvd=with_real_videos.fvd | {"weights": weights})
     before, said = table1.fvd(with_real_videos, say=lambda line: None), []
     assert table1.fvd(other, said.append)["PersonalVideo"] != before["PersonalVideo"] and len(said) == 6
 
@@ -254,6 +283,8 @@ WRONG = {  # (what is written instead of what, the sentence)
     "fvd without videos": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nweights = \"a\"\n[[methods]]\nname = \"ConsisID\"", "fvd needs real"),
     "fvd without weights": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nreal = \"photos\"\nweights = \"a\"\n[[methods]]\nname = \"ConsisID\"",
                             "fvd needs real, .* and weights"),
+    "fvd without a folder": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nreal = \"none\"\nweights = \"prompts/held_out.txt\"\n[[methods]]\nname = \"ConsisID\"",
+                             "fvd needs real, a folder"),
     "no TOML": ("seeds = [0]", "seeds = [0", "Unclosed|Invalid"),
 }
 
@@ -286,7 +317,7 @@ def test_what_was_changed_does_not_mix_with_old_figures(rows, config, tmp_path, 
     same = replace(config, identities={"Bina": folder})
     table1.run(same, say=lambda line: None)
     if change == "photos":
-        next(folder.iterdir()).unlink()
+        shutil.copy(folder / "2.png", folder / "1.png")
     changed = {
         "photos": same, "judge": replace(same, sources=config.sources | {"judge": config.sources["reward"]}),
         "inputs": replace(same, methods=[replace(config.methods[0], train_inputs={}), *config.methods[1:]]),
