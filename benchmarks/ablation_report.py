@@ -87,15 +87,15 @@ def _p(value: float) -> str:
 
 
 def sheet(grid: Grid, rows: list[dict], people: int = 2):
-    """Photos and the first held-out videos of the arms in SHEET, for the first people who have them all; None if nobody has."""
+    """Photos and the first held-out videos of the arms in SHEET, for the first people of whom all are kept; None if there is nobody."""
     from personalvideo_pack.evaluation.compare import Comparison, compare_sheet
     from personalvideo_pack.rewards.photos import read_folder
     from safetensors.torch import load_file
 
     captions = [line.replace(" V ", " sks ") for line in (ROOT / "demo" / "held_out.txt").read_text().splitlines()]
     have = {(row["arm"], row["identity"]) for row in rows if row["seed"] == 0}
-    have = {pair for pair in have if grid.videos(Job(*pair, 0)).exists()}
     arms = [arm for arm in SHEET if any((arm, identity) in have for identity in IDENTITIES)]
+    have = {pair for pair in have if grid.videos(Job(*pair, 0)).exists()}
     whole = [identity for identity in IDENTITIES if arms and all((arm, identity) in have for arm in arms)][:people]
     parts = []
     for identity in whole:

@@ -4,8 +4,8 @@
     make ablations FULL=1       10 people x 3 seeds x all arms, about 15 hours of processor time
     make ablations FULL=1 KNOWN=benchmarks/results/ablations.json       only what these rows lack
 
-Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has those
-of the whole study.
+Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has the published
+rows and their report.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def work(grid: Grid) -> None:
         trained = [job for job in grid.wanted if BY_NAME[job.arm].training != NOTHING]
         with tqdm(total=len(trained) * world.steps, unit="step", smoothing=0.05) as bar:
             for job in grid.claims():
-                done = len([each for each in trained if each in grid.done()])
+                done = len(grid.done().intersection(trained))
                 bar.n = done * world.steps
                 bar.set_description(f"{done}/{len(trained)} {job.arm} {job.identity} {job.seed}")
                 bar.refresh()

@@ -20,7 +20,7 @@ WARMUP_STEPS = 10
 class ReconstructionSettings:
     """steps: optimizer steps, each on all photos at one noise level. prompt: what they are said to show.
 
-    sampling_steps, scheduler: whose noise levels are learnt, those of ``first_step`` and later. The learning
+    sampling_steps, scheduler: whose noise levels are learnt, those after ``start_percent``. The learning
     rate rises for WARMUP_STEPS and falls to zero over the second half, as in our training.
     """
 
@@ -33,7 +33,7 @@ class ReconstructionSettings:
     sampling_steps: int
     scheduler: str
     prompt: str
-    first_step: int = 0
+    start_percent: float = 0.0
 
     def rate(self, step: int) -> float:
         """Share of the learning rate in step ``step``, the first being 0."""
@@ -74,7 +74,9 @@ def train_reconstruction(
     sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
     with torch.inference_mode(False):
         adapter = pack.adapters.low_rank.LowRankAdapter.create(targets, settings.rank, settings.alpha, settings.seed)
-    pack.adapters.late_step.LateStepInjection(adapter.residuals(), 0.0, 1.0).attach(model)
+    pack.adapters.late_step.LateStepInjection(adapter.residuals(), settings.start_percent, 1.0).attach(model)
+    window = pack.adapters.late_step.SigmaWindow.from_percent(schedule, settings.start_percent, 1.0)
+    first = pack.training.schedule.first_late_step(sigmas, window, settings.start_percent, settings.scheduler)
     with torch.inference_mode():
         positive, negative = (
             clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (settings.prompt, "")
@@ -89,7 +91,7 @@ def train_reconstruction(
         falling = torch.optim.lr_scheduler.LambdaLR(optimizer, settings.rate)
         rollout.use_prompt(0)
         for _ in range(settings.steps):
-            step = int(torch.randint(settings.first_step, rollout.steps, (1,), generator=generator))
+            step = int(torch.randint(first, rollout.steps, (1,), generator=generator))
             noise = torch.randn(clean.shape, generator=generator).to(clean)
             loss = flow_matching_loss(rollout, clean, noise, step)
             optimizer.zero_grad()
@@ -100,15 +102,15 @@ def train_reconstruction(
             after_step(loss.item())
 
     pack.training.rollout.with_rollout(model, [positive], negative, 1.0, sigmas, latents[:1] * 0, body)
-    _save(pack, model, adapter, targets, settings, path)
+    _save(pack, model, adapter, targets, settings, window.start, path)
 
 
-def _save(pack, model, adapter, targets, settings: ReconstructionSettings, path: Path) -> None:
+def _save(
+    pack, model, adapter, targets, settings: ReconstructionSettings, switch_sigma: float, path: Path
+) -> None:
     info = pack.adapters.lora_file.AdapterInfo(
-        base_model=pack.adapters.architectures.architecture_of(model.model).name, start_percent=0.0, end_percent=1.0,
-        switch_sigma=pack.adapters.late_step.SigmaWindow.from_percent(
-            model.get_model_object("model_sampling"), 0.0, 1.0
-        ).start,
+        base_model=pack.adapters.architectures.architecture_of(model.model).name, end_percent=1.0,
+        start_percent=settings.start_percent, switch_sigma=switch_sigma,
         rank=adapter.rank, alpha=adapter.alpha, trigger_word="sks", steps=settings.steps, settings=asdict(settings),
     )  # fmt: skip
     keys = pack.adapters.host_lora.file_keys(model.model, [target.name for target in targets])

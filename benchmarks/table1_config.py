@@ -1,10 +1,11 @@
 """What the TOML file of the Table 1 runner says."""
 
-import hashlib
-import json
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
 
 
 @dataclass(frozen=True)
@@ -33,32 +34,39 @@ class Config:
     sources: dict[str, dict]
     fvd: dict[str, Path] = field(default_factory=dict)
 
+    def keys(self, method: Method, identity: str) -> list[tuple]:
+        """Of the videos that a method has to have of a person: (method, person, number of the prompt, seed), or
+        (method, person, file name, 0) of finished ones."""
+        if method.videos is not None:
+            return [(method.name, identity, path.name, 0) for path in videos_in(method.videos / identity)]
+        numbers = range(1, len(self.prompts) + 1)
+        return [(method.name, identity, number, seed) for number in numbers for seed in self.seeds]
 
-def fingerprints(config: Config) -> dict[tuple[str, str], str]:
-    """What decides the figures, by kind and name, in short: another one is another experiment."""
-    found = {("the models that measure", ""): _digest(json.dumps(config.sources, sort_keys=True))}
-    for name, folder in config.identities.items():
-        found["the photos of", name] = photos_digest(folder)
-    for method in config.methods:
-        if method.videos is None:
-            workflows = [path.read_bytes() for path in (method.train, method.sample) if path is not None]
-            changes = json.dumps([method.train_inputs, method.sample_inputs], sort_keys=True)
-            found["the workflows or inputs of", method.name] = _digest(*workflows, changes)
-    return found
+    def place(self, key: tuple) -> Path:
+        """Of a sampled video, without suffix; its prompt is beside it as .txt."""
+        method, identity, number, seed = key
+        return self.output / "videos" / method / identity / f"{number:03}-{seed}"
+
+    def video(self, method: Method, key: tuple) -> Path | None:
+        """The file, if it is there."""
+        if method.videos is not None:
+            return method.videos / key[1] / key[2]
+        place = self.place(key)
+        return next((path for path in sorted(place.parent.glob(f"{place.name}.*")) if path.suffix in READABLE), None)
+
+    def prompt(self, method: Method, key: tuple) -> str:
+        """What the video shows."""
+        number = key[2] if method.videos is None else _leading_number(key[2])
+        return self.prompts[number - 1]
 
 
-def photos_digest(folder: Path) -> str:
-    """Of the names and contents of a folder's files."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return _digest(*(part for path in files for part in (path.name, path.read_bytes())))
+def videos_in(folder: Path, pattern: str = "*") -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in READABLE)
 
 
-def _digest(*parts: str | bytes) -> str:
-    """Of parts in their order: eight digits, the same on every computer."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
-    return whole.hexdigest()[:8]
+def _leading_number(name: str) -> int:
+    """0 if there is none."""
+    return int(re.match(r"\d*", name)[0] or 0)
 
 
 def read_config(path: Path) -> Config:
@@ -77,6 +85,9 @@ def read_config(path: Path) -> Config:
         if not folder.is_dir():
             raise ValueError(f"{path.name}: identities: the photos of {name} are not in {folder}.")
     methods = [_method(each, identities, path.name) for each in said["methods"]]
+    names = [method.name for method in methods]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{path.name}: two methods are named {twice[0]}; give one of them another name.")
     fvd = {name: Path(place) for name, place in said.get("fvd", {}).items()}
     if fvd and not (set(fvd) == {"real", "weights"} and fvd["real"].is_dir() and fvd["weights"].is_file()):
         raise ValueError(f"{path.name}: fvd needs real, a folder of real videos, and weights, torchvision's file of S3D.")
@@ -84,8 +95,16 @@ def read_config(path: Path) -> Config:
     if not prompts.is_file():
         raise ValueError(f"{path.name}: prompts: there is no file {prompts}.")
     lines = [line.strip() for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for method in methods:
+        for video in (video for name in identities for video in _finished(method, name)):
+            if not 1 <= _leading_number(video.name) <= len(lines):
+                raise ValueError(f"{path.name}: {video}: its name has to start with the number of its prompt, 1 to {len(lines)}.")
     sources = {name: said[name] for name in ("reward", "judge", "clip") if name in said}
     return Config(Path(said["output"]), said["servers"], lines, said.get("seeds", [0]), identities, methods, sources, fvd)
+
+
+def _finished(method: Method, identity: str) -> list[Path]:
+    return [] if method.videos is None else videos_in(method.videos / identity)
 
 
 def _method(said: dict, identities: dict[str, Path], file: str) -> Method:

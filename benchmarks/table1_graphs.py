@@ -9,7 +9,7 @@ import copy
 import json
 from pathlib import Path
 
-from workflow_api import to_api
+from workflow_api import WorkflowError, to_api
 
 PHOTOS, TRAIN, APPLY = "PersonalVideoLoadIdentityImages", "PersonalVideoTrainAdapter", "PersonalVideoApplyLateStepLora"
 EVALUATE = "table1 evaluation"
@@ -17,9 +17,15 @@ SEEDS = {"PersonalVideoSampleVideo": "seed", "KSampler": "seed", "KSamplerAdvanc
 
 
 def load_graph(path: Path, object_info: dict) -> dict:
-    """A workflow file, in the frontend's format or the API's, as a prompt."""
-    graph = json.loads(path.read_text(encoding="utf-8"))
-    return to_api(graph, object_info) if "nodes" in graph else graph
+    """A workflow file, in the frontend's format or the API's, as a prompt. ValueError, naming it: it cannot be used."""
+    try:
+        graph = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: it is no workflow ({error}); save it again from ComfyUI.") from None
+    try:
+        return to_api(graph, object_info) if "nodes" in graph else graph
+    except WorkflowError as error:
+        raise ValueError(f"{path.name}: {error} If ComfyUI runs it, save it with File > Export (API) and use that.") from None
 
 
 def nodes_of(graph: dict, kind: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The paper's Table 1 and, below it, what was measured here."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isnan
 
@@ -18,10 +19,19 @@ COLUMNS = {  # of the paper: (the node's metric, factor, digits)
 }  # fmt: skip
 
 
-def table(rows: Sequence[dict], methods: Sequence[str], distances: Mapping[str, float]) -> str:
+MADE_BY = {  # definition, and what of the node's explanation names the network
+    "Face Similarity": ("mean of max(0, cosine) to the photos, over the frames with a face", r"judge: (.*?)(?:, which .*)?$"),
+    "Dynamic Degree": ("share of videos that move by VBench's definition", r"flow: (.*)$"),
+    "Temporal Consistency": ("mean cosine of neighbouring frames", r"features: (.*)$"),
+    "CLIP-T": ("100 x mean cosine of frames and prompt", r"features: (.*)$"),
+    "CLIP-I": ("100 x mean cosine of frames and photos", r"features: (.*)$"),
+}  # fmt: skip
+
+
+def table(rows: Sequence[dict], methods: Sequence[str], distances: Mapping[str, float], fvd: bool) -> str:
     """Markdown: the paper's Table 1, below it the rows' means with 95 % confidence intervals over people.
 
-    distances: FVD by method, empty if it was not measured.
+    distances: FVD by method; empty if it was not measured. fvd: whether it was asked for.
     """
     lines = [f"| method | videos | {' | '.join(COLUMNS)} |", f"|---|---|{'---|' * len(COLUMNS)}"]
     for name, figures in PAPER.items():
@@ -34,15 +44,32 @@ def table(rows: Sequence[dict], methods: Sequence[str], distances: Mapping[str, 
             if name in distances:
                 cells[list(COLUMNS).index("FVD")] = f"{distances[name]:.2f}"
             lines.append(f"| {name}, here | {len(own)} | {' | '.join(cells)} |")
-    how = dict(sorted({(metric, text) for row in rows for metric, text in row["how"].items() if metric == "Attention"}))
-    measured = rows[-1]["how"] if rows else {}
     lines += ["", "Mean over people [95 % confidence interval]. The paper's and these figures can be compared only where people, "
-              "prompts, judge, flow and CLIP model are the same.",
-              "- FVD: of torchvision's S3D to the given real videos; the paper's is of I3D, so the two cannot be compared. It "
-              "shrinks with the number of videos: compare methods that have as many." if distances
-              else "- FVD: not measured; it needs real videos and S3D's weights, see fvd in table1.example.toml."]
-    lines += [f"- {metric}: {text}" for metric, text in (measured | how).items() if metric != "Video"]
-    return "\n".join(lines) + "\n"
+              "prompts, judge, flow and CLIP model are the same.", f"- FVD: {_fvd_note(distances, fvd)}"]
+    lines += [f"- {metric}: {_note(rows, metric)}" for metric in MADE_BY]
+    warnings = {row["how"]["Attention"] for row in rows if "Attention" in row["how"]}
+    return "\n".join(lines + [f"- Attention: {warning}" for warning in sorted(warnings)]) + "\n"
+
+
+def _fvd_note(distances: Mapping[str, float], asked: bool) -> str:
+    if distances:
+        return ("of torchvision's S3D to the given real videos; the paper's is of I3D, so the two cannot be compared. It "
+                "shrinks with the number of videos: compare methods that have as many.")
+    if asked:
+        return "not measured yet; that is done when all videos are there, of methods that have two or more."
+    return "not measured; it needs real videos and S3D's weights, see fvd in table1.example.toml."
+
+
+def _note(rows: Sequence[dict], metric: str) -> str:
+    """What the figure is, and of which networks; all of them, should they not be the same for all rows."""
+    definition, pattern = MADE_BY[metric]
+    measured = [row["how"][metric] for row in rows if metric in row["figures"]]
+    if not measured:
+        return next((f"not measured; {row['how'][metric]}." for row in rows if metric in row["how"]), "not measured.")
+    networks = sorted({found[1] for how in measured if (found := re.search(pattern, how))})
+    if len(networks) > 1:
+        return f"{definition}; NOT COMPARABLE, as it is of {' and of '.join(networks)}."
+    return f"{definition}; by {networks[0]}." if networks else f"{definition}."
 
 
 def _cell(rows: Sequence[dict], metric: str | None, factor: float, digits: int) -> str:

@@ -133,7 +133,7 @@ def _faces(
 
 
 def _motion(frames: Tensor, fps: float, advance: Callable[[], None]) -> tuple[Dynamics, str, str]:
-    """Its figures, the flow's name, and why it is not RAFT, or empty."""
+    """Its figures, the flow's name, and why it is not VBench's, or empty."""
     flow, name, remark = _flow()
     with resident(managed(flow.network)) if isinstance(flow, Raft) else nullcontext():
         device = comfy.model_management.get_torch_device()
@@ -141,7 +141,8 @@ def _motion(frames: Tensor, fps: float, advance: Callable[[], None]) -> tuple[Dy
 
 
 def _flow() -> tuple[Callable[[Tensor, Tensor], Tensor], str, str]:
-    """RAFT from the host's folder, the weights that VBench uses before others; else the classical flow and why."""
+    """RAFT from the host's folder, the weights that VBench uses before others; else the classical flow. Its name, and why it is
+    not VBench's, or empty."""
     files = [name for name in folder_paths.get_filename_list(FLOW_FOLDER) if FLOW_WEIGHTS in name.lower()]
     if not files:
         return lucas_kanade, CLASSICAL_FLOW, (
@@ -150,10 +151,11 @@ def _flow() -> tuple[Callable[[Tensor, Tensor], Tensor], str, str]:
     file = VBENCH_WEIGHTS if VBENCH_WEIGHTS in files else files[0]
     try:
         path = folder_paths.get_full_path_or_raise(FLOW_FOLDER, file)
-        return Raft(comfy.utils.load_torch_file(path, safe_load=True)), f"RAFT ({file})", ""
+        flow = Raft(comfy.utils.load_torch_file(path, safe_load=True))
     except Exception as error:  # a damaged file raises nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         return lucas_kanade, CLASSICAL_FLOW, f"not VBench's flow, as {file} cannot be used ({reason})"
+    return flow, f"RAFT ({file})", "" if file == VBENCH_WEIGHTS else f"not VBench's flow, whose weights are {VBENCH_WEIGHTS}"
 
 
 def _clip(

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from blind_page import QUESTIONS, find_clips, folders_of, page
-from blind_tally import table, tally, wilson
+from blind_tally import read_answers, table, tally, wilson
 
 METHODS = ("Ours of Today", "DreamBooth", "MagicMe")
 
@@ -124,6 +124,21 @@ def test_wilsons_interval_by_hand():
     # 8 of 10: z^2 = 3.8415; middle (0.8 + 0.19207) / 1.38415 = 0.71674, reach 1.41602 * sqrt(0.016 + 0.0096036) = 0.22658.
     assert wilson(8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-4)
     assert wilson(0, 5)[0] == pytest.approx(0) and wilson(5, 5)[1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[1]", "{}", '{"page": 1, "rater": "", "answers": [{"left": "a"}]}', "none", None])
+def test_files_without_answers_are_named(tmp_path, content):
+    path = tmp_path / "answers.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match="answers.json"):
+        read_answers(path)
+
+
+def test_saved_answers_are_read_as_they_are(tmp_path):
+    path, given = tmp_path / "answers Ann.json", answers(("Overall Quality", "a"), ("Text Alignment", None))
+    path.write_text(json.dumps(given))
+    assert read_answers(path) == given
 
 
 def test_answers_that_do_not_belong_together_are_refused():

@@ -129,21 +129,28 @@ def test_another_person_scores_lower(server, scored):
 def test_raft_is_used_when_its_weights_are_there_and_named_when_they_are_damaged(server, video):
     folder = server.base / "models" / "optical_flow"
     folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "raft_large_C_T_V1-22a6c225.pth"
+    weights, others = folder / "raft_large_C_T_V1-22a6c225.pth", folder / "raft_large_other.pth"
     graph = evaluation(["some", 0], semantic_reward=None) | {
         "load": node("LoadVideo", file=VIDEO), "parts": node("GetVideoComponents", video=["load", 0]),
         "some": node("ImageFromBatch", image=["parts", 0], batch_index=0, length=2),
     }
     try:
-        torch.save(raft_large(weights=None).state_dict(), weights)
+        torch.save(raft_large(weights=None).state_dict(), others)
         how = table(server.run(graph, timeout=120))["Dynamic Degree"][1]
-        assert "flow: RAFT (raft_large_C_T_V1-22a6c225.pth)" in how and "Lucas-Kanade" not in how
+        assert how.endswith(
+            "flow: RAFT (raft_large_other.pth); not VBench's flow, whose weights are raft_large_C_T_V1-22a6c225.pth"
+        )
+        shutil.copy(others, weights)
+        graph["evaluate"]["inputs"]["prompt"] = "with VBench's"
+        how = table(server.run(graph, timeout=120))["Dynamic Degree"][1]
+        assert how.endswith("flow: RAFT (raft_large_C_T_V1-22a6c225.pth)")
         weights.write_bytes(weights.read_bytes()[:1000])
         graph["evaluate"]["inputs"]["prompt"] = "again"
         how = table(server.run(graph, timeout=120))["Dynamic Degree"][1]
         assert "flow: Lucas-Kanade" in how and "raft_large_C_T_V1-22a6c225.pth cannot be used" in how
     finally:
         weights.unlink()
+        others.unlink()
 
 
 # trouble: (frames, changed inputs, {row: words of its value or explanation})

@@ -97,9 +97,11 @@ def test_learning_rate_rises_and_falls_to_zero():
 def test_only_the_noise_levels_of_its_steps_are_learnt(world, latents, tmp_path, monkeypatch):
     seen, loss = [], flow_matching_loss
     monkeypatch.setattr("reconstruction.flow_matching_loss", lambda *given: (seen.append(given[-1]), loss(*given))[1])
-    for first in (0, 6):
+    for start in (0.0, 0.75):
         train_reconstruction(
             world.pack, world.model, world.clip, latents[:1], world.targets(BY_NAME["reconstruction"])[:1],
-            replace(SETTINGS, steps=30, first_step=first), tmp_path / "lora.safetensors", lambda loss: None,
+            replace(SETTINGS, steps=30, start_percent=start), tmp_path / "lora.safetensors", lambda loss: None,
         )
+        info = world.pack.adapters.lora_file.load_info(tmp_path / "lora.safetensors")
+        assert info.start_percent == start
     assert set(seen[:30]) > {6, 7} and set(seen[30:]) == {6, 7}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import table1
 import table1_fvd
-import table1_graphs as graphs
 import torch
 from comfy_api.latest import InputImpl, Types
 from comfy_host import ROOT
+from table1_results import Records
 from torchvision.models.video import s3d
 from workflows_demo import SAMPLE, TRAIN
 
@@ -56,14 +56,18 @@ def config(server, tmp_path_factory):
     return table1.read_config(path)
 
 
+def run(config) -> None:
+    table1.run(table1.prepare(config, say=lambda line: None), say=lambda line: None)
+
+
 @pytest.fixture(scope="module")
 def rows(config):
     """Of a run that was stopped before the other method's video was there."""
-    table1.run(config, say=lambda line: None)
+    run(config)
     video = config.output / "videos" / "Demo model" / "Bina" / "002-5.mp4"
     shutil.copy(video, config.output / "elsewhere" / "Bina" / "2 of theirs.mp4")
-    table1.run(config, say=lambda line: None)
-    return table1.Results(config.output / "rows.jsonl").rows
+    run(config)
+    return Records(config.output).measured.rows
 
 
 def test_every_method_is_measured_on_every_prompt(rows):
@@ -91,12 +95,27 @@ def test_videos_lie_where_the_blind_page_looks_for_them(rows, config):
 
 def test_what_is_done_is_not_done_again(rows, config, server):
     before = server.get("/history").json().keys()
-    table1.run(config, say=lambda line: None)
+    run(config)
     assert server.get("/history").json().keys() == before
 
 
+def test_finished_sampling_needs_no_lora(rows, config, server, tmp_path):
+    shutil.copytree(config.output, tmp_path / "again")
+    (tmp_path / "again" / "trained.jsonl").unlink()
+    before = server.get("/history").json().keys()
+    run(replace(config, output=tmp_path / "again"))
+    assert server.get("/history").json().keys() == before
+
+
+def test_a_lora_of_another_workflow_is_not_sampled(rows, config, tmp_path):
+    shutil.copy(config.output / "trained.jsonl", tmp_path)
+    changed = replace(config.methods[0], train_inputs={})
+    with pytest.raises(ValueError, match="^method PersonalVideo: the training workflow changed"):
+        table1.prepare(replace(config, output=tmp_path, methods=[changed]))
+
+
 def test_one_lora_a_person_was_trained(rows, config, server):
-    ((key, row),) = table1.Results(config.output / "trained.jsonl").rows.items()
+    ((key, row),) = Records(config.output).trained.rows.items()
     assert key == ("PersonalVideo", "Bina") and row["server"] == server.url
     assert (server.base / "output" / "loras" / row["lora"]).exists()
 
@@ -190,155 +209,82 @@ def test_real_videos_that_are_none_are_named(with_real_videos, tmp_path, files, 
 
 def test_a_server_that_is_not_there_is_named(config):
     with pytest.raises(ValueError, match="no ComfyUI answers at http://127.0.0.1:9"):
-        table1.run(replace(config, servers=["http://127.0.0.1:9"]))
-
-
-def test_table_stands_below_the_papers():
-    def row(method, person, number, similarity):
-        figures = {"Face Similarity": similarity, "Dynamic Degree": number % 2}
-        return {"key": [method, person, number, 0], "figures": figures, "how": {"Face Similarity": "judge: me"}}
-
-    rows = [row("Mine", "a", 1, 0.5), row("Mine", "a", 2, 0.7), row("Mine", "b", 1, 0.8)]
-    text = table1.table(rows, ["Mine", "Other"], {})
-    lines = text.splitlines()
-    assert "| PersonalVideo, the paper | 1000 | 62.35 | 17.80 | 1272.32 | 0.9935 | 26.30 | 76.48 |" in lines
-    # People have 60 and 80: mean 70, standard error 10, t for one degree of freedom 12.706.
-    assert "| Mine, here | 3 | 70.00 [-57.06, 197.06] | 75.00 [-242.66, 392.66] | - | - | - | - |" in lines
-    assert "- Face Similarity: judge: me" in lines and "Other" not in text
-    assert "| - | - | - | - |" in text and "FVD: not measured" in text
-    text = table1.table(rows, ["Mine", "Other"], {"Mine": 12.345})
-    assert "| 75.00 [-242.66, 392.66] | 12.35 | - | - | - |" in text and "FVD: of torchvision's S3D" in text
-
-
-def test_figures_of_the_nodes_table():
-    table = "| Metric | Value | How |\n| - | - | --- |\n| Face Similarity | 0.512 | mean; judge: x |\n" \
-            "| Dynamic Degree | does not move | 0 of 7 |\n| Flow, all pixels | 0.31 pixels | mean |\n| CLIP-T | not measured | why |"
-    values, how = graphs.figures(table)
-    assert values == {"Face Similarity": 0.512, "Dynamic Degree": 0.0, "Flow, all pixels": 0.31}
-    assert how["CLIP-T"] == "why"
-
-
-def graph() -> dict:
-    return {
-        "1": {"class_type": "Loader", "inputs": {}},
-        "2": {"class_type": graphs.APPLY, "inputs": {"model": ["1", 0], "lora_name": "old"}},
-        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}, "_meta": {"title": "Prompt"}},
-        "4": {"class_type": "KSampler", "inputs": {"model": ["2", 0], "seed": 1}},
-        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0]}},
-    }
-
-
-def test_core_nodes_are_sampled_as_well_and_the_given_graph_stays_as_it_is():
-    given = graph()
-    made = graphs.sampling(given, "p", 9, "new", "mine")
-    assert (made["2"]["inputs"]["lora_name"], made["3"]["inputs"]["text"], made["4"]["inputs"]["seed"]) == ("new", "p", 9)
-    assert given == graph()
-
-
-def test_the_base_model_passes_the_lora_by():
-    made = graphs.sampling(graph(), "p", 9, None, "mine")
-    assert "2" not in made and made["4"]["inputs"]["model"] == ["1", 0]
-
-
-@pytest.mark.parametrize("kind, message", [
-    ("KSampler", "seed cannot be set"), ("CLIPTextEncode", 'title "Prompt"'), (graphs.APPLY, "0 nodes"),
-])
-def test_workflows_that_cannot_be_used_are_named(kind, message):
-    given = {key: node for key, node in graph().items() if node["class_type"] != kind}
-    with pytest.raises(ValueError, match=f"mine: .*{message}"):
-        graphs.sampling(given, "p", 9, "new", "mine")
-
-
-def test_changes_of_unknown_inputs_are_refused():
-    with pytest.raises(ValueError, match="no node Nothing"):
-        graphs.with_inputs(graph(), {"Nothing": {"a": 1}}, "mine")
-    with pytest.raises(ValueError, match="no input sed"):
-        graphs.with_inputs(graph(), {"KSampler": {"sed": 1}}, "mine")
-
-
-@pytest.fixture
-def example(tmp_path, monkeypatch):
-    """A folder in which the example's files are."""
-    for folder in ("photos/anna", "photos/ben", "prompts", "videos/consisid/anna", "videos/consisid/ben"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "workflows").symlink_to(ROOT / "workflows")
-    (tmp_path / "prompts" / "held_out.txt").write_text("a sks man\n\n")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_the_example_says_everything_that_is_needed(example):
-    config = table1.read_config(ROOT / "benchmarks" / "table1.example.toml")
-    assert config.prompts == ["a sks man"] and len(config.methods) == 3 and set(config.sources) == {"reward", "judge", "clip"}
-    (example / "photos" / "ben").rmdir()
-    with pytest.raises(ValueError, match="photos of ben"):
-        table1.read_config(ROOT / "benchmarks" / "table1.example.toml")
-
-
-WRONG = {  # (what is written instead of what, the sentence)
-    "a key that does not exist": ("train_inputs", "train_input", "a method needs a name, and may have .*train_inputs.*train_input'"),
-    "no workflow": ("2 - Sample with identity.json", "9.json", "method .*: there is no workflow .*9.json"),
-    "no prompts": ("prompts/held_out.txt", "prompts/none.txt", "prompts: there is no file prompts/none.txt"),
-    "no videos": ("videos/consisid", "videos/none", "method ConsisID: the videos of anna are not in videos/none/anna"),
-    "fvd without videos": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nweights = \"a\"\n[[methods]]\nname = \"ConsisID\"", "fvd needs real"),
-    "fvd without weights": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nreal = \"photos\"\nweights = \"a\"\n[[methods]]\nname = \"ConsisID\"",
-                            "fvd needs real, .* and weights"),
-    "fvd without a folder": ("[[methods]]\nname = \"ConsisID\"", "[fvd]\nreal = \"none\"\nweights = \"prompts/held_out.txt\"\n[[methods]]\nname = \"ConsisID\"",
-                             "fvd needs real, a folder"),
-    "no TOML": ("seeds = [0]", "seeds = [0", "Unclosed|Invalid"),
-}
-
-
-@pytest.mark.parametrize("old, new, message", WRONG.values(), ids=WRONG)
-def test_wrong_configurations_are_named(example, old, new, message):
-    text = (ROOT / "benchmarks" / "table1.example.toml").read_text()
-    assert old in text
-    (example / "wrong.toml").write_text(text.replace(old, new))
-    with pytest.raises(ValueError, match=f"^wrong.toml: .*({message})"):
-        table1.read_config(example / "wrong.toml")
-
-
-def test_a_configuration_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no.toml: there is no such file"):
-        table1.read_config(tmp_path / "no.toml")
-
-
-def test_prompts_that_were_changed_do_not_mix_with_old_videos(rows, config):
-    with pytest.raises(ValueError, match="prompts: number 2 is no longer that of .*002-5.txt; put new prompts at the end"):
-        table1.run(replace(config, prompts=[config.prompts[0], "another"]), say=lambda line: None)
+        run(replace(config, servers=["http://127.0.0.1:9"]))
 
 
 @pytest.mark.parametrize("change, message", [
-    ("photos", "the photos of Bina"), ("inputs", "the workflows or inputs of PersonalVideo"), ("judge", "the models that measure"),
+    ("photos", "PersonalVideo: the photos"), ("training", "PersonalVideo: the training workflow"),
+    ("sampling", "PersonalVideo: the sampling workflow"), ("prompt", "PersonalVideo: prompt 2"),
 ])
-def test_what_was_changed_does_not_mix_with_old_figures(rows, config, tmp_path, change, message):
-    folder = tmp_path / "Bina"
-    shutil.copytree(config.identities["Bina"], folder)
-    same = replace(config, identities={"Bina": folder})
-    table1.run(same, say=lambda line: None)
-    if change == "photos":
-        shutil.copy(folder / "2.png", folder / "1.png")
+def test_what_was_changed_does_not_mix_with_old_videos(rows, config, tmp_path, change, message):
+    shutil.copytree(config.identities["Bina"], tmp_path / "Bina")
+    (tmp_path / "Bina" / ".hidden").write_text("no photo")
+    same = replace(config, identities={"Bina": tmp_path / "Bina"})
+    table1.prepare(same)
+    ours, *others = config.methods
+    more = {"PersonalVideoSampleVideo": {"steps": 5}}
     changed = {
-        "photos": same, "judge": replace(same, sources=config.sources | {"judge": config.sources["reward"]}),
-        "inputs": replace(same, methods=[replace(config.methods[0], train_inputs={}), *config.methods[1:]]),
+        "photos": same, "prompt": replace(same, prompts=[config.prompts[0], "another"]),
+        "training": replace(same, methods=[replace(ours, train_inputs={}), *others]),
+        "sampling": replace(same, methods=[replace(ours, sample_inputs=more), *others]),
     }[change]  # fmt: skip
-    with pytest.raises(ValueError, match=f"^{message} changed since .* was begun; put it back, or choose another output"):
-        table1.run(changed, say=lambda line: None)
+    if change == "photos":
+        shutil.copy(tmp_path / "Bina" / "2.png", tmp_path / "Bina" / "1.png")
+    with pytest.raises(ValueError, match=f"^method {message} changed after Bina was begun; put that back, or choose another"):
+        table1.prepare(changed)
+
+
+def test_figures_are_measured_again_when_the_judge_or_a_finished_video_is_another_one(rows, config, tmp_path):
+    shutil.copytree(config.output, tmp_path / "again")
+    theirs = tmp_path / "again" / "elsewhere" / "Bina" / "2 of theirs.mp4"
+    method = replace(config.methods[2], videos=tmp_path / "again" / "elsewhere")
+    again = replace(config, output=tmp_path / "again", methods=[method])
+    key = ("Elsewhere", "Bina", theirs.name, 0)
+    shutil.copy(config.output / "videos" / "PersonalVideo" / "Bina" / "001-5.mp4", theirs)
+    run(again)
+    other = Records(again.output).measured.rows[key]
+    assert other["figures"] != rows[key]["figures"]
+    run(replace(again, sources=config.sources | {"judge": config.sources["reward"]}))
+    assert "Attention" in Records(again.output).measured.rows[key]["how"]
+
+
+def test_table_has_only_what_the_configuration_asks_for(rows, config):
+    assert "| Demo model, here | 2 |" in table1.write_table(config, {})
+    assert "| Demo model, here | 1 |" in table1.write_table(replace(config, prompts=PROMPTS[:1]), {})
+    assert "Demo model" not in table1.write_table(replace(config, seeds=[6]), {})
 
 
 def test_a_photo_that_was_taken_away_is_not_used_on_the_server_either(config, server, tmp_path):
-    folder = tmp_path / "Bina"
-    shutil.copytree(config.identities["Bina"], folder)
-    worker = table1.Worker(replace(config, output=tmp_path, identities={"Bina": folder}, methods=[]), server.url)
+    shutil.copytree(config.identities["Bina"], tmp_path / "Bina")
+    alone = replace(config, output=tmp_path, identities={"Bina": tmp_path / "Bina"}, methods=[])
     for _ in range(2):
-        worker.person("Bina")
-        next(folder.iterdir()).unlink()
+        run(alone)
+        next((tmp_path / "Bina").iterdir()).unlink()
     places = [path for path in (server.base / "input").glob("table1 Bina *") if path.is_dir()]
-    assert {len(list(place.glob("*.*"))) for place in places} >= {5, 4}
+    assert {len(list(place.glob("*.png"))) for place in places} == {5, 4}
+
+
+def test_a_wrong_workflow_is_named_before_anything_is_trained(config, tmp_path):
+    ours = config.methods[0]
+    changed = {"sample_inputs": {"Nothing": {}}}, {"train_inputs": {"PersonalVideoTrainAdapter": {"stepps": 1}}}, {"sample": ours.train, "sample_inputs": {}}
+    for change, message in zip(changed, ("no node Nothing", "no input stepps", "title \"Prompt\"")):
+        with pytest.raises(ValueError, match=message):
+            table1.prepare(replace(config, output=tmp_path, methods=[replace(ours, **change)]))
+    (tmp_path / "mine.json").write_text("{")
+    with pytest.raises(ValueError, match="mine.json: it is no workflow"):
+        table1.prepare(replace(config, output=tmp_path, methods=[replace(ours, sample=tmp_path / "mine.json")]))
+    (tmp_path / "mine.json").write_text('{"nodes": [], "definitions": {"subgraphs": [1]}}')
+    with pytest.raises(ValueError, match="mine.json: Subgraphs are not supported here. .* Export .API."):
+        table1.prepare(replace(config, output=tmp_path, methods=[replace(ours, sample=tmp_path / "mine.json")]))
+
+
+def test_people_stay_with_the_server_that_has_trained_them():
+    assert table1.shares("abcde", ["x", "y"], {}) == [["a", "c", "e"], ["b", "d"]]
+    assert table1.shares("abcde", ["x", "y"], {"b": "x", "c": "x", "d": "gone"}) == [["b", "c", "e"], ["a", "d"]]
 
 
 def test_the_lora_of_a_person_whose_name_begins_alike_is_another_ones(config, server, monkeypatch):
-    worker = table1.Worker(replace(config, output=config.output / "alike"), server.url, say=lambda line: None)
+    ((worker, _),) = table1.prepare(replace(config, output=config.output / "alike"), say=lambda line: None)
     names = [f"table1/PersonalVideo Bina{rest}" for rest in ("_00001_.safetensors", "_b_00007_.safetensors", "_2_00001_.safetensors")]
     monkeypatch.setattr(worker, "_loras", lambda: names)
     monkeypatch.setattr(worker.client, "run", lambda graph, timeout: SimpleNamespace(seconds=1.0))

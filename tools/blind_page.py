@@ -62,7 +62,7 @@ def find_clips(folders: dict[str, Path], references: Path | None) -> list[Clip]:
 
 def _prompt(files: dict[str, Path]) -> str:
     texts = [path.with_suffix(".txt") for path in files.values()]
-    return next((text.read_text().strip() for text in texts if text.exists()), "")
+    return next((text.read_text(encoding="utf-8").strip() for text in texts if text.exists()), "")
 
 
 def _photos(references: Path | None, name: str) -> list[Path]:

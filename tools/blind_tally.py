@@ -38,6 +38,20 @@ def wilson(points: float, answers: int) -> tuple[float, float]:
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
+def read_answers(path: Path) -> dict:
+    """What the page has saved. ValueError: the file holds something else, or is not there."""
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        complete = {"page", "rater"} <= set(file) and all({"question", "left", "right", "choice"} <= set(each) for each in file["answers"])
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {path}.") from None
+    except (OSError, ValueError, TypeError, KeyError):
+        complete = False
+    if not complete:
+        raise ValueError(f"{path} holds no answers of the blind page.")
+    return file
+
+
 def tally(files: list[dict]) -> dict[tuple[str, str], Share]:
     """Shares by (question, method). ValueError: files of different pages, two of one rater, or no answer at all."""
     if len({file["page"] for file in files}) > 1:
@@ -79,8 +93,8 @@ def main() -> None:
     parser.add_argument("answers", nargs="+", type=Path, help="files that the page has saved")
     arguments = parser.parse_args()
     try:
-        shares = tally([json.loads(path.read_text(encoding="utf-8")) for path in arguments.answers])
-    except (ValueError, KeyError) as error:
+        shares = tally([read_answers(path) for path in arguments.answers])
+    except ValueError as error:
         parser.error(f"{error}")
     print(table(shares))
 
