@@ -4,10 +4,10 @@ import json
 
 import pytest
 from ablation_arms import BY_NAME
-from ablation_grid import Grid
+from ablation_grid import Grid, Job
 from ablation_plot import plot
 from ablation_questions import LATER, PLANNED, Question, answers, verdict
-from ablation_report import present, table, write
+from ablation_report import present, sheet, table, write
 from ablation_study import wanted
 from comfy_host import ROOT
 from paired import Comparison, Interval
@@ -70,6 +70,15 @@ def test_report_is_written_from_a_grid(rows, tmp_path, monkeypatch):
     assert sorted(map(str, stored)) == sorted(map(str, rows)) and (tmp_path / "out" / "ablations.md").read_text() == text
     with pytest.raises(ValueError, match="make ablations"):
         write(tmp_path / "empty", tmp_path / "out")
+
+
+def test_without_all_its_videos_there_is_no_sheet(rows, tmp_path):
+    """Rows of another computer come without theirs."""
+    grid = Grid(tmp_path, wanted(full=True))
+    kept = grid.videos(Job("ours", "Bina", 0))
+    kept.parent.mkdir()
+    kept.touch()
+    assert sheet(grid, rows) is None
 
 
 def test_the_published_report_is_that_of_the_published_rows():
