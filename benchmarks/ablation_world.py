@@ -127,7 +127,7 @@ class AblationWorld:
         if arm.training == RECONSTRUCTION:
             known = asdict(self.settings(arm))
             settings = {name.name: known[name.name] for name in fields(ReconstructionSettings) if name.name in known}
-            settings = ReconstructionSettings(**settings, prompt=SUBJECT, start_percent=arm.start_percent)
+            settings = ReconstructionSettings(**settings, prompt=SUBJECT)
             photos = self.photos(identity)[:arm.photos]
             latents = encode_photos(self.vae, F.interpolate(photos, (SIZE, SIZE), mode="area"))
             train_reconstruction(
