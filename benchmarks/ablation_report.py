@@ -42,7 +42,8 @@ def table(rows: list[dict]) -> str:
     lines = [
         f"{len(rows)} rows, {people} people, {seeds} training seed{'s' * (seeds > 1)}, 24 held-out prompts each. Mean over people "
         "[95 % confidence interval]; seeds of one person are averaged first. Seconds are processor time of one thread for "
-        "training, without the original model's clips, which all people and most arms share. The judge recognizer, the attribute "
+        "training, without the original model's clips, which all people and most arms share; rows made on different computers "
+        "cannot be compared in them. The judge recognizer, the attribute "
         "classifier and the locator that measures motion were never a reward; the prompt score is of the image-text "
         "scorer whose scores SCR compares, as the demo has no other.",
         "",
