@@ -199,13 +199,25 @@ class AblationWorld:
         model, first = self.model, self.first_step(start_percent)
         if lora is not None:
             model = self._applied(lora, start_percent)
-        videos = []
-        for index, latents in enumerate(self._prefix(first)):
-            latents = self._sample(model, index, first, SAMPLING_STEPS, latents)
-            with torch.inference_mode():
-                frames = self.vae.decode(latents).flatten(0, -4).movedim(-1, 1)
-            videos.append((frames.clamp(0, 1) * 255).round().clone() / 255)
-        return videos
+        return [
+            self._frames(self._sample(model, index, first, SAMPLING_STEPS, latents))
+            for index, latents in enumerate(self._prefix(first))
+        ]
+
+    def predictions(self, index: int) -> list[Tensor]:
+        """What the base model takes held-out video ``index`` for in each sampling step; the last one is the video."""
+        found = []
+
+        def keep(step: int, denoised: Tensor, *rest) -> None:
+            found.append(self._frames(self.model.model.process_latent_out(denoised)))
+
+        self._sample(self.model, index, 0, SAMPLING_STEPS, self.latent(BY_NAME["base"].frames), keep)
+        return found
+
+    def _frames(self, latents: Tensor) -> Tensor:
+        with torch.inference_mode():
+            frames = self.vae.decode(latents).flatten(0, -4).movedim(-1, 1)
+        return (frames.clamp(0, 1) * 255).round().clone() / 255
 
     def _applied(self, lora: Path, start_percent: float):
         """The MODEL that Apply Late-Step Identity LoRA gives for a file, used from ``start_percent`` on."""
@@ -227,7 +239,7 @@ class AblationWorld:
             ]
         return self._prefixes[first]
 
-    def _sample(self, model, index: int, first: int, last: int, latents: Tensor) -> Tensor:
+    def _sample(self, model, index: int, first: int, last: int, latents: Tensor, callback=None) -> Tensor:
         """Sampling steps ``first`` .. ``last - 1`` as the core KSampler (Advanced) makes them."""
         import comfy.sample
 
@@ -237,7 +249,7 @@ class AblationWorld:
             return comfy.sample.sample(
                 model, noise, SAMPLING_STEPS, TRAINING["cfg"], "euler", SCHEDULER,
                 self._encode(self.held_out[index]), self._encode(""), latents, start_step=first, last_step=last,
-                force_full_denoise=last == SAMPLING_STEPS, disable_pbar=True, seed=seed,
+                force_full_denoise=last == SAMPLING_STEPS, callback=callback, disable_pbar=True, seed=seed,
             )  # fmt: skip
 
     def _encode(self, text: str) -> list:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import ablation_world
+import denoising
 import pytest
 import torch
 from ablation_arms import ADDED, ARMS, BOTH, BY_NAME, CROSS, MAIN, TRAINING
@@ -150,6 +151,23 @@ def test_window_from_remembered_latents_equals_the_whole_sampling(world, tmp_pat
     window = world._sample(late, 1, first, 16, world._prefix(first)[1])
     assert (window - whole).abs().max() < 1e-4
     assert (whole - world._sample(world.model, 1, 0, 16, latent)).abs().max() > 1e-4
+
+
+def test_predictions_of_every_step_end_in_the_video(world):
+    clips = world.predictions(1)
+    assert len(clips) == 16 and (clips[-1] - world._base[1]).abs().max() < 0.005 < (clips[-2] - clips[-1]).abs().max()
+    first, *between, last = denoising.compare(world.metrics, clips)
+    assert last == {"identity": 1, "attributes": 1, "motion": 1, "place": 0}
+    assert first["identity"] < between[6]["identity"] < 1 and first["place"] > between[6]["place"] > 0
+    assert denoising.compare(world.metrics, [clips[-1].roll(1, -1), clips[-1]])[0]["place"] == pytest.approx(1, abs=0.3)
+
+
+def test_what_a_step_decides_is_the_mean_over_clips():
+    clips = [[{"identity": x, "attributes": 1, "motion": 1, "place": 0}, dict.fromkeys(denoising.FIGURES, x)] for x in (0.5, 0.7, 0.9)]
+    rows = denoising.summary(clips)
+    # Standard error 0.2 / sqrt(3), t 4.3027.
+    assert [row["step"] for row in rows] == [1, 2] and rows[0]["identity"] == [0.7, 0.2032, 1.1968]
+    assert rows[1]["place"] == rows[0]["identity"]
 
 
 def test_a_row_of_every_kind_of_training(world, tmp_path):
