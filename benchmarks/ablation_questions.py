@@ -42,6 +42,7 @@ LATER = (
     Question("ours moves more than reconstruction at our learning rate", "ours", "reconstruction_our_rate", "dynamic"),
     Question("ours shows the person better than reconstruction in the last quarter", "ours", "reconstruction_late", "judge"),
     Question("ours moves more than reconstruction in the last quarter", "ours", "reconstruction_late", "dynamic"),
+    Question("the last quarter moves more than all steps, with reconstruction", "reconstruction_late", "reconstruction", "dynamic"),
     Question("all steps show the person better than the last quarter", "all_steps", "ours", "judge"),
     Question("preservation and the teacher's faces keep motion", "ours", "eq5", "dynamic"),
     Question("SCR keeps motion, with ICR and SCR alone", "eq5", "eq5_no_scr", "dynamic"),
