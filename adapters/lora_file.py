@@ -77,10 +77,10 @@ def save_lora(path: Path, lora: LateStepLora) -> None:
     write_atomically(path, save(dict(lora), metadata=metadata))
 
 
-def load_info(path: Path) -> AdapterInfo | None:
+def load_info(path: Path, input_name: str = "lora_name") -> AdapterInfo | None:
     """The window and settings stored in a LoRA file; None for a LoRA of another trainer.
 
-    Raises ValueError if the file is damaged.
+    Raises ValueError, naming the input that the file was chosen in, if it is damaged.
     """
     if path.suffix not in (".safetensors", ".sft"):
         return None
@@ -88,7 +88,7 @@ def load_info(path: Path) -> AdapterInfo | None:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(METADATA_KEY)
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged ({error}); choose another file or train it again.") from error
+        raise ValueError(f"{input_name}: {path.name} is damaged ({error}); choose another file or train it again.") from error
     if text is None:
         return None
     known = {field.name for field in fields(AdapterInfo)}

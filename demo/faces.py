@@ -16,6 +16,7 @@ PRESENCE_THRESHOLD = 0.5
 class DemoFaceModel(FaceModel):
     """Locator and one recognizer of the demo world; frames of any size, one person a frame."""
 
+    finder = "locator"
     licence = "Apache-2.0 (made by this project from drawn people)"
     crop_size = CROP_SIZE
     minimum_face = CROP_SIZE // 2

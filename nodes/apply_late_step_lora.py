@@ -70,7 +70,7 @@ class ApplyLateStepLora(io.ComfyNode):
             raise ValueError("lora_name: choose a LoRA, or connect one to the lora input.")
         if lora is None:
             path = Path(folder_paths.get_full_path_or_raise("loras", lora_name))
-            lora, info = comfy.utils.load_torch_file(str(path), safe_load=True), load_info(path)
+            info, lora = load_info(path), _tensors(path)
         else:
             lora_name = "the connected LoRA"
             info = lora.info if isinstance(lora, LateStepLora) else None
@@ -82,6 +82,14 @@ class ApplyLateStepLora(io.ComfyNode):
         patched = model.clone()
         LateStepInjection(residuals, start, end).attach(patched)
         return io.NodeOutput(patched)
+
+
+def _tensors(path: Path) -> dict:
+    try:
+        return comfy.utils.load_torch_file(str(path), safe_load=True)
+    except Exception as error:  # a damaged file raises nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"lora_name: {path.name} cannot be read ({reason}); choose another file.") from error
 
 
 def _window(start: float, end: float, info: AdapterInfo | None) -> tuple[float, float]:

@@ -123,12 +123,12 @@ class TrainAdapter(io.ComfyNode):
                              tooltip="Training steps between pictures on this node: original model left, adapter right."),
                 io.Combo.Input("existing_lora", options=[NEW_LORA] + folder_paths.get_filename_list("loras"),
                                default=NEW_LORA,
-                               tooltip="Go on training a LoRA that this node has saved, up to steps; a cancelled run continues "
-                               "exactly. [None] starts a new one."),
+                               tooltip="Go on training a LoRA that this node has saved, up to steps; a cancelled run goes on "
+                               "where it stopped. [None] starts a new one."),
                 io.Combo.Input("preset", options=list(PRESETS), default="custom", advanced=True,
                                tooltip="custom uses the values of this node. A paper preset replaces those that the paper "
                                "states: steps, sampling_steps, cfg, start_percent, learning rate and its schedule, "
-                               "weights, augmentation."),
+                               "weights, weight_decay, augmentation, identity_frames, identity_cap."),
                 io.Combo.Input("augmentation", options=list(AUGMENTATIONS), default="robust", advanced=True,
                                tooltip="What is done to faces before they are compared. robust keeps the model from "
                                "fooling the recognizer with invisible patterns; paper is colour jitter only."),
@@ -181,6 +181,8 @@ class TrainAdapter(io.ComfyNode):
     def execute(cls, model, clip, vae, identity, prompts, negative_prompt, width, height, length, filename_prefix,
                 save_every, preview_every, existing_lora, preset, trigger_word, teacher_bank, bank_folder,
                 semantic_reward=None, high_noise_model=None, **settings) -> io.NodeOutput:
+        if clip is None:
+            raise ValueError("clip: the checkpoint has no text encoder; connect a Load CLIP node with the model's own.")
         defaults = defaults_of(model.model)
         width, height, length = clip_size(defaults, width, height, length)
         trigger_word = trigger_word.strip()
@@ -237,13 +239,18 @@ def _lora_path(filename_prefix: str, existing_lora: str) -> Path:
         path = Path(folder_paths.get_full_path_or_raise("loras", existing_lora))
     else:
         loras = [Path(root).resolve() for root in folder_paths.get_folder_paths("loras")]
-        target = (Path(folder_paths.get_output_directory()) / filename_prefix).resolve()
-        if filename_prefix.endswith("/") or not any(target.parent.is_relative_to(root) for root in loras):
+        output = Path(folder_paths.get_output_directory())
+        target = (output / filename_prefix).resolve()
+        inside = Path(os.path.abspath(output / filename_prefix)).is_relative_to(os.path.abspath(output))
+        listed = any(target.parent.is_relative_to(root) for root in loras)
+        if filename_prefix.endswith("/") or not (inside and listed):
             raise ValueError(f'filename_prefix: "{filename_prefix}" is no file name in a folder that LoRA lists show; '
                              "start it with loras/, for example loras/personalvideo.")
-        folder, filename, counter, _, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory()
-        )
+        try:
+            folder, filename, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, str(output))
+        except OSError as error:
+            raise ValueError(f"filename_prefix: nothing can be written to the folder of {target.name} "
+                             f"({error.strerror}); choose another one.") from error
         path = Path(folder) / f"{filename}_{counter:05}_.safetensors"
     if not os.access(path.parent, os.W_OK):
         where = "filename_prefix" if existing_lora == NEW_LORA else "existing_lora"

@@ -67,6 +67,8 @@ def _patch_side(model: ModelPatcher) -> int:
 
 def check_vae_fits(model: ModelPatcher, vae) -> None:
     """Raise ValueError unless ``vae`` makes frames out of the model's latents."""
+    if getattr(vae, "first_stage_model", None) is None:
+        raise ValueError("vae: the checkpoint has none; connect a Load VAE node with the one that belongs to the model.")
     latent_format = model.get_model_object("latent_format")
     image_vae = not isinstance(vae.downscale_ratio, tuple)
     image_model = latent_format.latent_dimensions == IMAGE

@@ -20,7 +20,7 @@ class AlignedFaceModel(FaceModel):
 
     def __init__(self, name: str, licence: str, network_name: str, detector: Detector, recognizer: Recognizer):
         self.name, self.licence, self.network_name = name, licence, network_name
-        self.detector, self.recognizer = detector, recognizer
+        self.detector, self.recognizer, self.finder = detector, recognizer, detector.name
         networks = {"recognizer": recognizer}
         if detector.network is not None:
             networks["detector"] = detector.network
@@ -58,7 +58,7 @@ class FaceModelPair(FaceModel):
                 raise ValueError(f"also: {model.name} cannot be one of two recognizers; "
                                  "connect face models for photographs, each with a recognizer of its own.")
         self.first, self.second = first, second
-        self.name = f"{first.name} + {second.name}"
+        self.name, self.finder = f"{first.name} + {second.name}", first.finder
         self.licence = first.licence if first.licence == second.licence else f"{first.licence}; {second.licence}"
         self.network_name = " + ".join(filter(None, (first.network_name, second.network_name)))
         self.networks = nn.ModuleDict({"first": first.networks, "second": second.networks})

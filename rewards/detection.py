@@ -23,8 +23,9 @@ class Detection:
 
 
 class Detector(ABC):
-    """Finds faces. network: its weights, None if they are not held by torch."""
+    """Finds faces. name: of its file, or of what it is. network: its weights, None if they are not held by torch."""
 
+    name: str
     network: nn.Module | None = None
 
     @abstractmethod

@@ -61,7 +61,8 @@ def training_data(recognizer: Path) -> str:
     """What a recognizer was trained on, by its file's and its pack's name; empty if they do not say."""
     if "auraface" in recognizer.parent.name.lower():
         return "AuraFace"  # its recognizer has the file name of antelopev2's
-    return next((data for word, data in TRAINING_DATA.items() if word in recognizer.name.lower()), "")
+    names = recognizer.name.lower(), recognizer.parent.name.lower()
+    return next((data for name in names for word, data in TRAINING_DATA.items() if word in name), "")
 
 
 def _licence(name: str) -> str:

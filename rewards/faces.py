@@ -36,7 +36,7 @@ class Face:
 class FaceModel(ABC):
     """A face detector and a recognizer that fit together (PV_FACE_MODEL).
 
-    name: as the user chose it. licence: what the weights may be used for.
+    name: as the user chose it. finder: name of what finds the faces. licence: what the weights may be used for.
     network_name: the recognizer's architecture and training data, empty if they are not known.
     crop_size: side of the square crops in pixels. networks: every weight it uses.
     minimum_face: side of the smallest square, in pixels of a photo, that a crop may come from.
@@ -44,6 +44,7 @@ class FaceModel(ABC):
     """
 
     name: str
+    finder: str
     licence: str
     network_name: str = ""
     crop_size: int

@@ -16,6 +16,8 @@ FIVE_POINTS = ((33, 133), (362, 263), (4,), (61,), (291,))
 class HostLandmarker(Detector):
     """landmarker: what the core node Load Face Detection Model (MediaPipe) gives; it manages its memory itself."""
 
+    name = "MediaPipe"
+
     def __init__(self, landmarker):
         self._landmarker = landmarker
 

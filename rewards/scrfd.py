@@ -28,6 +28,7 @@ class Scrfd(Detector):
     """
 
     def __init__(self, path: str | Path):
+        self.name = Path(path).name
         onnxruntime, get_model = _import_insightface()
         providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
         try:

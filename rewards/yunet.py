@@ -27,7 +27,7 @@ class YuNet(Detector):
     """The detector of a YuNet file; ValueError if the file is another network."""
 
     def __init__(self, path: str | Path):
-        self.network = OnnxNetwork(path)
+        self.name, self.network = Path(path).name, OnnxNetwork(path)
         expected = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
         if self.network.output_names != expected:
             raise ValueError(f"{Path(path).name}: it is no YuNet face detector; "

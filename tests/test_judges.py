@@ -1,6 +1,7 @@
 """A judge that is the reward, or its twin, is named as such; an independent one is not."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_other_weights_of_the_same_architecture_and_data_are_no_judge(warning, r
 )
 def test_other_networks_may_judge(warning, recognizer, reward, judge):
     assert warning(recognizer("reward", ("a",), reward), recognizer("judge", ("b",), judge)) is None
+
+
+@pytest.mark.parametrize("file, data", [
+    ("glint360k_r100/model.onnx", "Glint360K"), ("antelopev2/glintr100.onnx", "Glint360K"), ("buffalo_l/w600k_r50.onnx", "WebFace600K"),
+    ("glint360k_mine/w600k_r50.onnx", "WebFace600K"), ("auraface/glintr100.onnx", "AuraFace"), ("mine/model.onnx", ""),
+])
+def test_what_a_recognizer_was_trained_on_is_told_by_its_file_or_its_pack(pack, file, data):
+    assert pack.rewards.face_files.training_data(Path(file)) == data
 
 
 def test_the_demos_judge_is_independent_of_its_reward(warning, pack, demo):

@@ -61,6 +61,7 @@ def test_running_out_a_second_time_keeps_the_last_good_step_and_says_what_to_cha
         run.execute(lambda record, frames: None)
     assert pack.adapters.lora_file.load_info(path).steps == 1
     assert run.memory.advice(demo.latent) == "Out of memory; set gradient_checkpointing to offload."
+    assert "lower length" in demo.run(tmp_path / "c.safetensors").memory.advice(demo.latent)  # no step has failed
     last = demo.run(tmp_path / "b.safetensors", gradient_checkpointing="offload", num_frames=2)
     assert last.memory.advice(demo.latent).startswith("Out of memory; lower length to 2, or width and height to 48 x 48, or close")
 

@@ -1,7 +1,10 @@
 """What cannot be trained or sampled is refused in one sentence, before anything is computed where that is possible."""
 
+import inspect
 import logging
 
+import comfy.sd
+import folder_paths
 import pytest
 import torch
 from families import conditioning, load_family
@@ -31,6 +34,54 @@ def test_side_between_two_tokens_is_refused(demo, folder):
         latent.empty_latent(world.model, world.vae, 512, 760, 61)
     with pytest.raises(ValueError, match="width: 8 is not a multiple of 16; use 16 or 32"):
         latent.empty_latent(world.model, world.vae, 8, 512, 61)
+
+
+def test_checkpoints_without_vae_or_text_encoder_are_refused(demo):
+    for vae in (None, comfy.sd.VAE(sd={})):
+        with pytest.raises(ValueError, match="^vae: the checkpoint has none; connect a Load VAE node"):
+            demo.pack.nodes.video_latent.empty_latent(demo.model, vae, 64, 64, 5)
+    node = demo.pack.nodes.train_adapter.TrainAdapter
+    nothing = dict.fromkeys(name for name in inspect.signature(node.execute).parameters if name != "settings")
+    with pytest.raises(ValueError, match="^clip: the checkpoint has no text encoder; connect a Load CLIP node"):
+        node.execute(**nothing | {"model": demo.model, "vae": demo.vae})
+
+
+@pytest.mark.parametrize("name, content", [
+    ("cut.safetensors", b"\x40\x00\x00\x00\x00\x00\x00\x00{"), ("empty.safetensors", b""), ("none.pt", b"no LoRA"), ("empty.pt", b""),
+])
+def test_loras_that_are_none_are_named(demo, tmp_path, monkeypatch, name, content):
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path)], {".safetensors", ".pt"}))
+    node = demo.pack.nodes.apply_late_step_lora.ApplyLateStepLora
+    with pytest.raises(ValueError, match=rf"^lora_name: {name} (is damaged|cannot be read) \(.+\); choose another file"):
+        node.execute(demo.model, name, 1.0, -1.0, -1.0)
+
+
+@pytest.mark.parametrize("prefix", ["../models/loras/anna", "anna", "loras/", "/tmp/loras/anna", "loras/../anna"])
+def test_places_where_no_lora_list_looks_are_refused(demo, tmp_path, monkeypatch, prefix):
+    lora_path = demo.pack.nodes.train_adapter._lora_path
+    for name in ("models/loras", "output/loras"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    roots = [str(tmp_path / "models" / "loras"), str(tmp_path / "output" / "loras")]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", (roots, {".safetensors"}))
+    assert lora_path("loras/people/anna", "[None]") == tmp_path / "output" / "loras" / "people" / "anna_00001_.safetensors"
+    with pytest.raises(ValueError, match="^filename_prefix: .* is no file name in a folder that LoRA lists show"):
+        lora_path(prefix, "[None]")
+
+
+def test_a_folder_that_cannot_be_made_is_named(demo, tmp_path, monkeypatch):
+    (tmp_path / "loras").mkdir()
+    (tmp_path / "loras" / "file").touch()
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path / "loras")], {".safetensors"}))
+    with pytest.raises(ValueError, match="^filename_prefix: nothing can be written to the folder of anna .* choose another one"):
+        demo.pack.nodes.train_adapter._lora_path("loras/file/anna", "[None]")
+
+
+def test_the_memory_plan_counts_the_steps_that_the_schedule_has(demo, tmp_path):
+    run = demo.run(tmp_path / "a.safetensors", scheduler="ddim_uniform", sampling_steps=30, start_percent=0.97)
+    assert len(run.sigmas) == 32 and run.memory.demand.gradient_steps == len(run.sigmas) - 1 - run.first_late_step > 0
 
 
 @pytest.mark.parametrize("size, sentence", [((64, 64, -3), "length: -3 is no number of frames"), ((-64, 64, 5), "width: -64")])

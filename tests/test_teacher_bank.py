@@ -148,6 +148,15 @@ def test_other_sampling_is_another_bank(demo, tmp_path, pack, change):
     assert stores[0].folder == stores[1].folder != stores[2].folder
 
 
+def test_faces_of_another_detector_are_another_bank(demo, tmp_path, pack, monkeypatch):
+    location = pack.training.bank_location.BankLocation("disk", tmp_path)
+    folders = []
+    for finder in ("locator", "locator", "MediaPipe"):
+        monkeypatch.setattr(demo.identity.face_model, "finder", finder)
+        folders.append(demo.run(tmp_path / "a", teacher_clips=location)._stores(1).clips.folder)
+    assert folders[0] == folders[1] != folders[2]
+
+
 def test_style_lora_of_another_strength_is_another_bank(demo, tmp_path, disk):
     def styled(strength):
         with torch.inference_mode():
@@ -254,7 +263,7 @@ def test_teacher_without_numbers_is_named(demo, tmp_path, monkeypatch):
 def test_disk_without_room_is_named(demo, tmp_path, pack, disk, monkeypatch):
     usage = pack.training.bank_location.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(pack.training.bank_location.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(ValueError, match="bank_folder: the clips of the original model need 0.2 MB and 0.0 MB are free"):
+    with pytest.raises(ValueError, match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 0.0 MB are"):
         demo.train(tmp_path / "a.safetensors", teacher_clips=disk, steps=STEPS_FOR_ALL)
     monkeypatch.undo()
 

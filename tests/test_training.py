@@ -1,5 +1,7 @@
 """The loop of section 4 on the demo model: a bank that only saves time, runs that never lose work."""
 
+import errno
+
 import comfy.model_management
 import comfy.sd
 import pytest
@@ -123,6 +125,31 @@ def test_error_in_a_callback_keeps_the_finished_step(demo, tmp_path, pack):
         demo.train(path, after_step=fail)
     assert pack.adapters.lora_file.load_info(path).steps == 1
     assert [entry.suffix for entry in sorted(tmp_path.iterdir())] == [".pvstate", ".safetensors"]
+
+
+def full_disk(*given):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_save_that_fails_is_said_and_the_next_one_tried(demo, tmp_path, pack, monkeypatch):
+    path, said = tmp_path / "a.safetensors", []
+
+    def after_step(record, frames):
+        if run.state.step == 2:
+            monkeypatch.undo()
+
+    run = demo.run(path, save_every=1)
+    monkeypatch.setattr(pack.training.run, "save_state", full_disk)
+    with torch.inference_mode():
+        run.execute(after_step, said.append)
+    assert said.count(f"filename_prefix: a.safetensors cannot be written (No space left on device); free some space on the disk of {tmp_path}.") == 2
+    assert pack.adapters.lora_file.load_info(path).steps == run.state.step == 3
+
+
+def test_a_last_save_that_fails_ends_the_run_with_a_sentence(demo, tmp_path, pack, monkeypatch):
+    monkeypatch.setattr(pack.training.run, "save_lora", full_disk)
+    with pytest.raises(ValueError, match=r"^filename_prefix: a.safetensors cannot be written .* free some space"):
+        demo.train(tmp_path / "a.safetensors")
 
 
 def test_loss_that_is_no_number_stops_and_keeps_the_last_good_step(demo, tmp_path, pack):

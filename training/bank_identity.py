@@ -44,7 +44,7 @@ def bank_identity(
         "latent": list(latent.shape),
         "sampling": [cfg, sigmas.tolist(), first_late_step],
         "negative": negative_prompt,
-        "faces": [face_model.name, face_model.fingerprints, face_model.crop_size, face_model.minimum_face],
+        "faces": [face_model.name, face_model.finder, face_model.fingerprints, face_model.crop_size, face_model.minimum_face],
         "semantic": semantic_reward and semantic_reward.name,
         "witness": witness,
     }

@@ -16,6 +16,7 @@ from .teacher_clip import TeacherClip
 BANKS = ("auto", "memory", "disk")
 # Of the free memory, what a bank that chooses by itself may take.
 COMFORTABLE_SHARE = 0.25
+LEFT_FREE = 10**9  # bytes of the disk, for the LoRA, its state and whoever else writes
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def check_space(clips: MutableMapping[ClipKey, TeacherClip], size: int) -> None:
         return
     folder = next(path for path in (clips.folder, *clips.folder.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    if size > free:
-        raise ValueError(f"bank_folder: the clips of the original model need {in_words(size)} and "
-                         f"{in_words(free)} are free on the disk of {clips.folder.parent}; free some space, choose "
+    if size + LEFT_FREE > free:
+        raise ValueError(f"bank_folder: the clips of the original model need {in_words(size)}, {in_words(LEFT_FREE)} has to "
+                         f"stay free, and {in_words(free)} are on the disk of {clips.folder.parent}; free some space, choose "
                          "a folder on another disk, or lower bank_seeds.")
 
 

@@ -29,6 +29,7 @@ class Memory:
         self.budget = budget_of(parts, bank)
         self.say: Callable[[str], None] = lambda line: None
         self._stepped_down = False
+        self._step_failed = False
         self._blocks = BlockCheckpointing(parts.architecture)
         self._blocks.attach(parts.model)
         wanted = parts.settings.gradient_checkpointing
@@ -66,7 +67,10 @@ class Memory:
 
     def step_down(self, error: Exception) -> bool:
         """After ``error``: whether the step can be tried again, in the next more frugal way. Once in a run."""
-        if self._stepped_down or not comfy.model_management.is_oom(error):
+        if not comfy.model_management.is_oom(error):
+            return False
+        self._step_failed = True
+        if self._stepped_down:
             return False
         option = more_frugal(self.demand, self.option)
         if option is None:
@@ -92,7 +96,7 @@ class Memory:
 
     def advice(self, latent: Tensor) -> str:
         """What to change after memory has run out for good, as one sentence."""
-        if more_frugal(self.demand, self.option) is not None:
+        if self._step_failed and self.option.mode != "offload" and not self.option.tiny:
             return "Out of memory; set gradient_checkpointing to offload."
         shorter, narrower = smaller(self.parts, latent, self.demand)
         shorter = [name for name, _ in shorter]

@@ -126,7 +126,7 @@ class TrainingRun:
         in_memory = teacher_clips.in_memory(clips) if isinstance(teacher_clips, BankLocation) else teacher_clips is not None
         self.memory = Memory(
             RunParts(self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, semantic_reward,
-                     self.adapter, settings, min(settings.gradient_steps, settings.sampling_steps - self.first_late_step)),
+                     self.adapter, settings, min(settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step)),
             latent, clips if in_memory else 0,
         )
         self.decoder = self.memory.decoder
@@ -244,7 +244,10 @@ class TrainingRun:
 
         def saved_step(record, preview) -> None:
             if self.state.step % self.save_every == 0:
-                self._save(trainer)
+                try:
+                    self._save(trainer)
+                except ValueError as error:  # the next save may be possible; the last one has to be
+                    say(str(error))
             after_step(record, preview)
 
         say(f"Original model's clips: 0 of {1 + len(clips)}")
@@ -270,11 +273,18 @@ class TrainingRun:
         )
 
     def _save(self, trainer: Trainer) -> None:
+        """Raises ValueError if the disk does not take it."""
         if not self.state.step:
             return
         self.state.capture(self.adapter, trainer.optimizer)
-        save_state(state_path(self.lora_path), self.state)
-        save_lora(self.lora_path, self.lora())
+        try:
+            save_state(state_path(self.lora_path), self.state)
+            save_lora(self.lora_path, self.lora())
+        except OSError as error:
+            raise ValueError(
+                f"filename_prefix: {self.lora_path.name} cannot be written ({error.strerror}); "
+                f"free some space on the disk of {self.lora_path.parent}."
+            ) from error
 
     def _encode(self, prompt: str) -> list:
         comfy.model_management.throw_exception_if_processing_interrupted()

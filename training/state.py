@@ -102,7 +102,7 @@ def load_state(path: Path) -> TrainingState:
 def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankAdapter) -> TrainingState:
     """The state beside a LoRA, to go on from. Raises ValueError unless it fits these settings and this adapter."""
     name = lora_path.name
-    info = load_info(lora_path)
+    info = load_info(lora_path, "existing_lora")
     if info is None:
         raise ValueError(
             f"existing_lora: {name} was not written by Train PersonalVideo Adapter; choose a LoRA that was, "
