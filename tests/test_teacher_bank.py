@@ -262,8 +262,8 @@ def test_teacher_without_numbers_is_named(demo, tmp_path, monkeypatch):
 
 def test_disk_without_room_is_named(demo, tmp_path, pack, disk, monkeypatch):
     usage = pack.training.bank_location.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(pack.training.bank_location.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(ValueError, match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 0.0 MB are"):
+    monkeypatch.setattr(pack.training.bank_location.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
+    with pytest.raises(ValueError, match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 100.0 MB are"):
         demo.train(tmp_path / "a.safetensors", teacher_clips=disk, steps=STEPS_FOR_ALL)
     monkeypatch.undo()
 
