@@ -95,16 +95,13 @@ def read_config(path: Path) -> Config:
     if not prompts.is_file():
         raise ValueError(f"{path.name}: prompts: there is no file {prompts}.")
     lines = [line.strip() for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for method in methods:
-        for video in (video for name in identities for video in _finished(method, name)):
+    finished = [method.videos / name for method in methods if method.videos is not None for name in identities]
+    for folder in finished:
+        for video in videos_in(folder):
             if not 1 <= _leading_number(video.name) <= len(lines):
                 raise ValueError(f"{path.name}: {video}: its name has to start with the number of its prompt, 1 to {len(lines)}.")
     sources = {name: said[name] for name in ("reward", "judge", "clip") if name in said}
     return Config(Path(said["output"]), said["servers"], lines, said.get("seeds", [0]), identities, methods, sources, fvd)
-
-
-def _finished(method: Method, identity: str) -> list[Path]:
-    return [] if method.videos is None else videos_in(method.videos / identity)
 
 
 def _method(said: dict, identities: dict[str, Path], file: str) -> Method:

@@ -27,6 +27,7 @@ class Worker:
             self.info = self.client.object_info()
         except requests.ConnectionError:
             raise ValueError(f"servers: no ComfyUI answers at {url}; start it, or correct its address.") from None
+        self.photos = {identity: folder_digest(folder) for identity, folder in config.identities.items()}
         sampled = [method for method in config.methods if method.videos is None]
         self.training = {method.name: self._training_graph(method) for method in sampled if method.train}
         self.sampling = {method.name: self._sampling_graph(method) for method in sampled}
@@ -44,7 +45,7 @@ class Worker:
 
     def person(self, identity: str) -> None:
         """Everything about one person."""
-        folder = f"table1 {identity} {folder_digest(self.config.identities[identity])}"
+        folder = f"table1 {identity} {self.photos[identity]}"
         self.client.upload_folder(self.config.identities[identity], folder)
         for method in self.config.methods:
             keys = self.config.keys(method, identity)
@@ -66,7 +67,7 @@ class Worker:
 
     def _trained_from(self, method: Method, identity: str) -> dict[str, str]:
         return {
-            "the photos": folder_digest(self.config.identities[identity]),
+            "the photos": self.photos[identity],
             "the training workflow": digest(self.training[method.name]),
         }
 

@@ -265,6 +265,7 @@ def test_disk_without_room_is_named(demo, tmp_path, pack, disk, monkeypatch):
     monkeypatch.setattr(pack.training.bank_location.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
     with pytest.raises(ValueError, match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 100.0 MB are"):
         demo.train(tmp_path / "a.safetensors", teacher_clips=disk, steps=STEPS_FOR_ALL)
+    pack.training.bank_location.check_space(pack.training.bank_files.ClipFiles(tmp_path, []), 0)  # all of them are known
     monkeypatch.undo()
 
     def full(path, data):

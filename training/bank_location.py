@@ -69,7 +69,7 @@ def check_space(clips: MutableMapping[ClipKey, TeacherClip], size: int) -> None:
         return
     folder = next(path for path in (clips.folder, *clips.folder.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    if size + LEFT_FREE > free:
+    if size and size + LEFT_FREE > free:
         raise ValueError(f"bank_folder: the clips of the original model need {in_words(size)}, {in_words(LEFT_FREE)} has to "
                          f"stay free, and {in_words(free)} are on the disk of {clips.folder.parent}; free some space, choose "
                          "a folder on another disk, or lower bank_seeds.")
