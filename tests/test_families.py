@@ -85,6 +85,13 @@ def test_bank_changes_speed_only(world, trained, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
+def test_model_that_is_still_loaded_from_sampling_trains_as_any_other(world, trained, tmp_path):
+    world.sample(world.model)
+    run = world.train(tmp_path / "a.safetensors", learning_rate=0.5)
+    assert run.memory.demand.layers == trained.memory.demand.layers
+    assert [record.loss for record in run.state.history] == [record.loss for record in trained.state.history]
+
+
 def kohya_keys(world, linears):
     return {name: "lora_unet_" + name.removeprefix("diffusion_model.").replace(".", "_") for name in linears}
 

@@ -54,7 +54,7 @@ def _unet_layers(unet: UNetModel, shape: tuple[int, ...], motion: bool) -> list[
     level = 1
     sites = {id(site.block): site for part in vars(find_sites(unet)).values() for site in part}
     for block in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
-        for layer in block:
+        for layer in filter(_of_unet, block):
             if isinstance(layer, Upsample):
                 level //= 2
             tokens = frames * math.ceil(height / level) * math.ceil(width / level)
@@ -66,6 +66,11 @@ def _unet_layers(unet: UNetModel, shape: tuple[int, ...], motion: bool) -> list[
     return layers
 
 
+def _of_unet(layer: nn.Module) -> bool:
+    """Whether it is the network's own, and no motion module of a model that was sampled just now."""
+    return isinstance(layer, (nn.Conv2d, ResBlock, SpatialTransformer, Downsample, Upsample))
+
+
 def _kind(layer: nn.Module) -> str:
     return type(layer).__name__ if isinstance(layer, (ResBlock, SpatialTransformer)) else "other"
 
@@ -73,7 +78,7 @@ def _kind(layer: nn.Module) -> str:
 def _channels(layer: nn.Module) -> int:
     if isinstance(layer, SpatialTransformer):
         return layer.in_channels
-    return getattr(layer, "out_channels", 0) or layer.out_features
+    return layer.out_channels
 
 
 def decoder_width(network: nn.Module) -> int:
