@@ -70,8 +70,9 @@ def trained(pack, setting, tiny: bool) -> dict:
         step = first if first > LONG_STEP else _seconds(one_step, TIMED_STEPS)
         rate = _matrix_rate(trainer.rollout.latent.device)
         row.update(
-            seconds_per_step=round(step, 3), timed_steps=1 if first > LONG_STEP else TIMED_STEPS, sampling_steps=trainer.rollout.steps,
-            gradient_steps=trainer.settings.gradient_steps, tera_operations_per_step=round(counter.get_total_flops() / 1e12, 3),
+            seconds_per_step=round(step, 3), timed_steps=1 if first > LONG_STEP else TIMED_STEPS,
+            sampling_steps=trainer.rollout.steps, gradient_steps=trainer.settings.gradient_steps,
+            tera_operations_per_step=round(counter.get_total_flops() / 1e12, 3),
             share_of_matrix_rate=round(counter.get_total_flops() / step / rate, 3), matrix_tera_rate=round(rate / 1e12, 1),
         )
 
@@ -79,6 +80,7 @@ def trained(pack, setting, tiny: bool) -> dict:
     row["plan"] = run.memory.sentence
     if torch.cuda.is_available():
         row["peak_gigabytes"] = round(torch.cuda.max_memory_reserved() / 1e9, 2)
+        row["peak_allocated_gigabytes"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
         row["device"] = torch.cuda.get_device_name()
     return row
 

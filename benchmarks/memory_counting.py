@@ -61,7 +61,7 @@ def in_rollout(pack, sample: Sample, folder: Path, mode: str, body: Callable, cf
 
     def inside(rollout) -> None:
         rollout.use_prompt(0)
-        x = torch.randn(sample.shape, generator=torch.Generator().manual_seed(0))
+        x = torch.randn(sample.shape, generator=torch.Generator().manual_seed(0)).to(rollout.latent)
 
         def roll(steps: int, checkpointing: bool):
             return rollout.to_vae(rollout.run(x, STEPS - steps, STEPS, checkpointing)).sum()

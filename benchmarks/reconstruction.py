@@ -83,7 +83,7 @@ def train_reconstruction(
         )
 
     def body(rollout) -> None:
-        clean = rollout.guider.inner_model.process_latent_in(revive(latents))
+        clean = rollout.guider.inner_model.process_latent_in(revive(latents).to(rollout.latent))
         generator = torch.Generator().manual_seed(settings.seed)
         optimizer = torch.optim.AdamW(
             adapter.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay

@@ -30,7 +30,9 @@ class DemoSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_s
 
 def build_model(state: dict[str, Tensor]) -> ModelPatcher:
     """MODEL from the demo's Wan weights, through the host's loader."""
-    model = comfy.sd.load_diffusion_model_state_dict(_pad_to_wan(state), disable_dynamic=True)
+    model = comfy.sd.load_diffusion_model_state_dict(
+        _pad_to_wan(state), model_options={"dtype": torch.float32}, disable_dynamic=True
+    )
     sampling = DemoSampling(model.model.model_config)
     sampling.set_parameters(shift=SHIFT, multiplier=1000)
     model.add_object_patch("model_sampling", sampling)

@@ -17,7 +17,7 @@ from comfy_server import ComfyServer
 def pytest_configure(config):
     config.base = Path(tempfile.mkdtemp(prefix="personalvideo-"))
     try:
-        config.host = open_host(config.base)
+        config.host = open_host(config.base, full_precision=True)
     except SetupError as error:
         raise pytest.UsageError(str(error)) from error
 

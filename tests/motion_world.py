@@ -87,7 +87,8 @@ class Predict(comfy.samplers.Sampler):
         self.x, self.sigma = x, sigma
 
     def sample(self, guider, sigmas, extra_args, callback, noise, *args):
-        self.prediction = guider(self.x, self.sigma.expand(len(self.x)), **extra_args)
+        x, sigma = self.x.to(noise.device), self.sigma.to(noise.device)
+        self.prediction = guider(x, sigma.expand(len(x)), **extra_args).cpu()
         return torch.zeros_like(noise)
 
 

@@ -21,12 +21,15 @@ def vaes():
 @pytest.fixture
 def decoder(pack, vaes):
     """(name, options) -> FrameDecoder, ready to decode."""
-    def make(name, **options):
-        frame_decoder = pack.training.frame_decoder.FrameDecoder(vaes(name), CPU, **options)
-        frame_decoder.prepare()
-        return frame_decoder
+    return lambda name, **options: ready(pack, vaes(name), **options)
 
-    return make
+
+def ready(pack, vae, **options):
+    """A FrameDecoder whose weights are where the VAE decodes."""
+    frame_decoder = pack.training.frame_decoder.FrameDecoder(vae, CPU, **options)
+    frame_decoder.network.to(vae.device)
+    frame_decoder.prepare()
+    return frame_decoder
 
 
 def random_latents(name, frames=None):
@@ -46,7 +49,7 @@ def full_decode(vae, latents):
 
 def gradient(images, latents, seed=0):
     weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
-    return torch.autograd.grad((images * weights).sum(), latents)[0]
+    return torch.autograd.grad((images * weights.to(images)).sum(), latents)[0]
 
 
 def host_gradient(decoder, latents, frames):
@@ -56,7 +59,7 @@ def host_gradient(decoder, latents, frames):
         network.parallel = True  # the host's frame-by-frame mode cuts the gradient
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        clip = network.decode(latents)
+        clip = network.decode(latents.to(decoder.vae.device))
     if isinstance(network, comfy.taesd.taehv.TAEHV):
         network.parallel = False
     clip = clip if clip.ndim == 4 else clip[0].movedim(1, 0)
@@ -206,8 +209,7 @@ def snapshot(network):
 ])
 def test_bfloat16(pack, name):
     vae = VAES[name].build(dtype=torch.bfloat16)
-    frame_decoder = pack.training.frame_decoder.FrameDecoder(vae, CPU, checkpointing=True)
-    frame_decoder.prepare()
+    frame_decoder = ready(pack, vae, checkpointing=True)
     latents = random_latents(name).requires_grad_()
     with frame_decoder.frozen():
         images = frame_decoder.decode(latents, [3])
@@ -247,8 +249,7 @@ def test_noise_of_the_decoder_is_the_same_each_time_and_nobody_elses(decoder):
 
 
 def test_demo_vae_decodes_only_the_wanted_frames(pack, demo):
-    frame_decoder = pack.training.frame_decoder.FrameDecoder(demo.vae, CPU)
-    frame_decoder.prepare()
+    frame_decoder = ready(pack, demo.vae)
     latents = torch.randn(1, 16, 5, 2, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
     full = full_decode(demo.vae, latents.detach())
     with frame_decoder.frozen():

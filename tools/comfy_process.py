@@ -15,10 +15,10 @@ from comfy_host import ROOT, SetupError, find_host
 from comfy_server import PACK_FOLDER, has_gpu, prepare_base
 
 
-def open_host(base: Path) -> Path:
+def open_host(base: Path, full_precision: bool = False) -> Path:
     """Finds the host and puts it on `sys.path`; its output, input and model folders are those of `base`.
 
-    Raises SetupError when there is none.
+    full_precision: on a GPU too, where the host would choose 16 bits, everything is computed in 32. Raises SetupError when there is none.
     """
     host = find_host()
     if host is None:
@@ -27,9 +27,12 @@ def open_host(base: Path) -> Path:
     prepare_base(base)
 
     import comfy.cli_args
+    import torch
 
     comfy.cli_args.args.base_directory = str(base)
     comfy.cli_args.args.cpu = not has_gpu()
+    comfy.cli_args.args.force_fp32 = full_precision
+    torch.backends.cudnn.allow_tf32 &= not full_precision
 
     import folder_paths
 

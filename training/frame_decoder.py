@@ -26,7 +26,7 @@ class FrameDecoder:
         self.device = device
         self.gradient_chunks = gradient_chunks
         self.checkpointing = checkpointing
-        self.patcher = static_clone(vae.patcher, "vae")
+        self.patcher = static_clone(vae.patcher, "vae", vae.vae_dtype)
         self.network = self.patcher.model
         self.source = frame_source(vae, self.network)
 

@@ -77,19 +77,34 @@ def release(*patchers: ModelPatcher) -> None:
             comfy.model_management.unload_model_and_clones(patcher)
 
 
-def static_clone(patcher: ModelPatcher, name: str) -> ModelPatcher:
-    """A clone whose weights stay where they were loaded between forward and backward.
+def static_clone(patcher: ModelPatcher, name: str, vae_dtype: torch.dtype | None = None) -> ModelPatcher:
+    """A clone of a MODEL or a VAE whose weights stay where they were loaded between forward and backward.
 
-    Raises ValueError, naming the input ``name``, if its loader cannot give one.
+    vae_dtype: in which the VAE computes; a MODEL knows its own. Raises ValueError, naming the input ``name``, if its
+    loader cannot give a clone.
     """
     if not patcher.is_dynamic():
         return patcher.clone()
     try:
-        return patcher.clone(disable_dynamic=True)
+        clone = patcher.clone(disable_dynamic=True)
     except RuntimeError as error:
         raise ValueError(
             f"{name}: its loader cannot keep the weights in memory for training; load it with a core loader node."
         ) from error
+    if vae_dtype is not None:
+        _cast_to_own_types(clone.model, vae_dtype)
+    elif clone.model.manual_cast_dtype is None:
+        _cast_to_own_types(clone.model, clone.model.get_dtype())
+    return clone
+
+
+def _cast_to_own_types(network: nn.Module, dtype: torch.dtype) -> None:
+    """Cast what the host noted a type for and left in the file's, as it would cast it on every use."""
+    for module in network.modules():
+        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            if hasattr(module, noted := f"{name}_comfy_model_dtype"):
+                cast = tensor.detach().to(getattr(module, noted) or dtype)
+                setattr(module, name, nn.Parameter(cast, False) if isinstance(tensor, nn.Parameter) else cast)
 
 
 @contextmanager

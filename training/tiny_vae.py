@@ -26,4 +26,6 @@ def load_tiny_vae(latent_format):
     if latent_format.latent_dimensions == 2 and not any(name.startswith(f"{IMAGE_DECODER}.") for name in weights):
         weights = {f"{IMAGE_DECODER}.{name}": weight for name, weight in weights.items()}
         weights["vae_scale"] = torch.tensor(latent_format.scale_factor)
-    return comfy.sd.VAE(sd=weights)
+    vae = comfy.sd.VAE(sd=weights)
+    vae.patcher.cached_patcher_init = (lambda disable_dynamic: comfy.sd.VAE(sd=weights).patcher, ())
+    return vae

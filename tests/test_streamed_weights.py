@@ -1,0 +1,88 @@
+"""Weights as a host with dynamic VRAM leaves them: in the type of their file, for a patcher that casts on every use.
+
+Here the host's switch for it is set without a GPU, so that its layers load as they do then.
+"""
+
+from functools import partial
+
+import comfy.memory_management
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import pytest
+import tiny_models
+import tiny_vaes
+import torch
+from comfy.model_patcher import ModelPatcher
+
+
+class Streamed(ModelPatcher):
+    def is_dynamic(self):
+        return True
+
+
+@pytest.fixture(scope="module")
+def model_weights():
+    return tiny_models.diffusion_state("wan21")
+
+
+@pytest.fixture(scope="module")
+def vae_weights():
+    return tiny_vaes.ltx(timestep=True).first_stage_model.state_dict()
+
+
+@pytest.fixture
+def streaming(monkeypatch):
+    """Lets its argument, (disable_dynamic) -> patcher, load as the host loads what it streams."""
+    monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", True)
+    monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", Streamed)
+    monkeypatch.setattr(comfy.model_management, "unet_manual_cast", lambda *types: None)
+
+    def load(loader):
+        patcher = loader(disable_dynamic=False)
+        patcher.cached_patcher_init = (loader, ())
+        return patcher
+
+    return load
+
+
+def load_model(weights, disable_dynamic=True):
+    options = {"dtype": torch.bfloat16}
+    return comfy.sd.load_diffusion_model_state_dict(dict(weights), model_options=options, disable_dynamic=disable_dynamic)
+
+
+def same_weights(network, other):
+    """Whether all values and their types are the same."""
+    one, two = network.state_dict(), other.state_dict()
+    return one.keys() == two.keys() and all(one[key].dtype == two[key].dtype and torch.equal(one[key], two[key]) for key in one)
+
+
+def test_clone_for_training_is_as_the_host_loads_it_without_streaming(pack, model_weights, streaming, monkeypatch):
+    model = streaming(partial(load_model, model_weights))
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    clone = pack.training.host_autograd.static_clone(model, "model")
+    monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", False)
+    assert same_weights(clone.model, load_model(model_weights).model)
+    assert all(torch.equal(value, before[name]) for name, value in model.model.state_dict().items())
+    with torch.no_grad():
+        moved = clone.model.apply_model(torch.randn(1, 16, 2, 4, 4), torch.tensor([500.0]), c_crossattn=torch.randn(1, 5, 4096))
+    assert moved.isfinite().all()
+
+
+def test_model_that_casts_its_weights_keeps_them_as_they_are(pack, model_weights, streaming, monkeypatch):
+    monkeypatch.setattr(comfy.model_management, "unet_manual_cast", lambda *types: torch.float32)
+    model = streaming(partial(load_model, model_weights))
+    clone = pack.training.host_autograd.static_clone(model, "model")
+    assert clone.model.diffusion_model.blocks[0].self_attn.q.weight.dtype == torch.float32
+
+
+def test_frames_of_a_vae_are_decoded_in_its_type(pack, vae_weights, streaming, monkeypatch):
+    monkeypatch.setattr(tiny_vaes, "random_state", lambda network: vae_weights)
+    vae = tiny_vaes.ltx(torch.bfloat16, timestep=True)
+    vae.patcher = streaming(lambda disable_dynamic: tiny_vaes.ltx(torch.bfloat16, timestep=True).patcher)
+    decoder = pack.training.frame_decoder.FrameDecoder(vae, torch.device("cpu"))
+    assert {weight.dtype for weight in vae.patcher.model.parameters()} == {torch.float32}
+    monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", False)
+    monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    assert same_weights(decoder.network, tiny_vaes.ltx(torch.bfloat16, timestep=True).first_stage_model)
+    assert decoder.decode(torch.randn(1, 128, 2, 2, 2), [0]).isfinite().all()
