@@ -27,7 +27,8 @@ def decoder(pack, vaes):
 def ready(pack, vae, **options):
     """A FrameDecoder whose weights are where the VAE decodes."""
     frame_decoder = pack.training.frame_decoder.FrameDecoder(vae, CPU, **options)
-    frame_decoder.network.to(vae.device)
+    with torch.inference_mode():
+        frame_decoder.network.to(vae.device)
     frame_decoder.prepare()
     return frame_decoder
 

@@ -6,6 +6,7 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
+from comfy.model_patcher import ModelPatcher
 from demo_world import PROMPTS
 from safetensors.torch import load_file
 
@@ -195,6 +196,25 @@ def test_training_survives_weights_that_move_between_devices(demo, tmp_path, mov
     again = demo.train(tmp_path / "b.safetensors")
     assert losses(again) == losses(run)
     assert torch.equal(demo.sample(demo.model), expected)
+
+
+def test_models_of_other_nodes_survive_being_unloaded_for_training(demo, pack, tmp_path, moving_makes_new_tensors, monkeypatch):
+    cpu, load = torch.device("cpu"), comfy.model_management.load_models_gpu
+    with torch.inference_mode():
+        evicted, released = (ModelPatcher(torch.nn.Linear(2, 2), cpu, cpu) for _ in range(2))
+        load([evicted, released])
+
+    def make_room_and_load(models, **options):
+        comfy.model_management.unload_model_and_clones(evicted)
+        return load(models, **options)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", make_room_and_load)
+    demo.train(tmp_path / "a.safetensors", steps=1)
+    pack.training.host_autograd.release(released)
+    assert not {evicted, released} & {entry.model for entry in comfy.model_management.current_loaded_models}
+    with torch.inference_mode():
+        for patcher in (evicted, released):
+            assert patcher.model(torch.ones(1, 2)).isfinite().all()
 
 
 def test_training_on_top_of_an_applied_adapter(demo, tmp_path):

@@ -18,7 +18,7 @@ class FrameDecoder:
     saves memory and makes it inexact (cosine to the exact one on random weights: 0.14, 0.43, 0.68, 0.84 for 1 to 4 chunks
     of HunyuanVideo, 0.82, 0.98 for 1 and 2 of CogVideoX). Other VAEs ignore it.
 
-    ``patcher`` has to be loaded while frames are decoded, and ``prepare`` called before and after loading.
+    ``patcher`` has to be loaded while frames are decoded, and ``prepare`` called after that.
     """
 
     def __init__(self, vae, device: torch.device, gradient_chunks: int | None = None, checkpointing: bool = False):

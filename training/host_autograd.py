@@ -55,15 +55,18 @@ def differentiable_kernels():
 
 
 def managed(network: nn.Module) -> ModelPatcher:
-    """A network of ours under the host's memory management, at home on the CPU."""
+    """A network of ours under the host's memory management, at home on the CPU and differentiable through there."""
+    revive_model(network)
     return ModelPatcher(network, comfy.model_management.get_torch_device(), torch.device("cpu"))
 
 
 @contextmanager
 def resident(*patchers: ModelPatcher):
-    """Loaded by the host inside, back on the CPU afterwards; their weights stay differentiable through."""
-    with torch.inference_mode(False):
+    """Loaded by the host inside, back on the CPU afterwards; their weights are differentiable through."""
+    with moving_weights():
         comfy.model_management.load_models_gpu(patchers)
+    for patcher in patchers:
+        revive_model(patcher.model)
     try:
         yield
     finally:
@@ -72,9 +75,18 @@ def resident(*patchers: ModelPatcher):
 
 def release(*patchers: ModelPatcher) -> None:
     """Unload what the host has loaded of ``patchers``."""
-    with torch.inference_mode(False):
+    with moving_weights():
         for patcher in patchers:
             comfy.model_management.unload_model_and_clones(patcher)
+
+
+def moving_weights():
+    """Context in which the host loads and unloads: under inference mode, as it always does.
+
+    For what it loads, it unloads models of other nodes. Weights made under inference mode that are moved outside of it
+    are lost for autograd and for inference alike.
+    """
+    return torch.inference_mode()
 
 
 def static_clone(patcher: ModelPatcher, name: str, vae_dtype: torch.dtype | None = None) -> ModelPatcher:
@@ -170,9 +182,7 @@ def revive(value):
 def revive_model(model: nn.Module) -> None:
     """Revive parameters, buffers and the plain tensors of the model's latent format, in place.
 
-    Weights keep their storage and their values; only the tensor objects are exchanged.
-    Before loading as well as after it: inference tensors that are moved to another
-    device outside inference mode are lost for autograd and for inference alike.
+    Weights keep their storage and their values; only the tensor objects are exchanged. After loading.
     """
     for module in model.modules():
         for name, parameter in module._parameters.items():

@@ -17,8 +17,8 @@ from torch import Tensor
 from .checkpointing import recomputed
 from .clip_batches import joined, most_together
 from .host_autograd import (
-    attention_for_training, differentiable_kernels, forget_compilation, frozen, restore_quantised, revive, revive_model,
-    training_mode,
+    attention_for_training, differentiable_kernels, forget_compilation, frozen, moving_weights, restore_quantised, revive,
+    revive_model, training_mode,
 )
 
 Conditioning = list
@@ -146,8 +146,6 @@ def with_rollout(
         guider.set_cfg(cfg)
         sampler = _InsideGuider(body, [len(positive) for positive in positives])
         latent = revive(latent)
-        for patcher in (model, *model.get_nested_additional_models()):
-            revive_model(patcher.model)
         try:
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
         finally:
@@ -158,7 +156,8 @@ def with_rollout(
 
 def _load_fully(executor, *args, **kwargs):
     """The host may otherwise stream weights through buffers that it overwrites before backward reads them."""
-    return executor(*args, **kwargs | {"force_full_load": True})
+    with moving_weights():
+        return executor(*args, **kwargs | {"force_full_load": True})
 
 
 def _detach_conditions(conds: dict[str, list[dict]]) -> dict[str, list[dict]]:

@@ -178,7 +178,6 @@ class TrainingRun:
                     )
                     self._train(bank, clips, tell, after_step, say)
 
-            self.decoder.prepare()
             self.memory.make_room()
             try:
                 with_rollout(self.model, positives, *schedule, body)
