@@ -7,7 +7,7 @@
 
 Each setting runs in a process of its own, for at most ten minutes, and is written when it is done. Where a setting is
 capped, neither PyTorch nor the host gets more memory than a card of that size has, and the memory plan chooses what
-fits. Sampling takes 16 steps and the gradient goes through the 4 of the window. Rewards are the demo's small ones;
+fits. Sampling takes 16 steps, and the gradient goes through those of the window, a quarter. Rewards are the demo's small ones;
 ``REWARDS`` is kept free for real ones.
 """
 
@@ -69,7 +69,7 @@ def cap(gigabytes: int) -> None:
     torch.cuda.mem_get_info = lambda device=None: (max(0, size - torch.cuda.memory_reserved()), size)
 
 
-def run_setting(setting: Setting, tiny: bool, base: Path) -> dict:
+def run_setting(setting: Setting, tiny: bool, sampling_steps: int, base: Path) -> dict:
     """The row of one setting; in a process of its own, before the host is imported."""
     if setting.card and not tiny:
         cap(setting.card)
@@ -79,12 +79,13 @@ def run_setting(setting: Setting, tiny: bool, base: Path) -> dict:
     pack = load_pack(base)
     import gpu_run
 
-    return gpu_run.trained(pack, setting, tiny)
+    return gpu_run.trained(pack, setting, tiny, sampling_steps)
 
 
-def in_child(setting: Setting, tiny: bool) -> dict:
+def in_child(setting: Setting, tiny: bool, sampling_steps: int) -> dict:
     """The same from a new process; what went wrong is the row's ``error``."""
-    command = [sys.executable, __file__, "--child", setting.name, *(["--tiny"] if tiny else [])]
+    command = [sys.executable, __file__, "--child", setting.name, "--sampling-steps", str(sampling_steps)]
+    command += ["--tiny"] if tiny else []
     started = time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60 * MINUTES)
@@ -105,12 +106,12 @@ def write(rows: dict[str, dict]) -> None:
     RESULTS.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
 
 
-def measure(chosen: list[Setting], tiny: bool, again: bool) -> None:
+def measure(chosen: list[Setting], tiny: bool, sampling_steps: int, again: bool) -> None:
     rows = {} if tiny else known()
     for setting in chosen:
         if setting.name in rows and "seconds_per_step" in rows[setting.name] and not again:
             continue
-        row = {"setting": setting.name} | in_child(setting, tiny)
+        row = {"setting": setting.name} | in_child(setting, tiny, sampling_steps)
         print(json.dumps(row), flush=True)
         if not tiny:
             rows[setting.name] = row
@@ -139,12 +140,13 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of the settings' names")
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--sampling-steps", type=int, default=16, help="fewer where GPU time is short; the row says how many")
     parser.add_argument("--child", metavar="NAME", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         setting = next(setting for setting in SETTINGS if setting.name == arguments.child)
         with tempfile.TemporaryDirectory(prefix="personalvideo-") as base:
-            print(json.dumps(run_setting(setting, arguments.tiny, Path(base))))
+            print(json.dumps(run_setting(setting, arguments.tiny, arguments.sampling_steps, Path(base))))
         return
     chosen = [setting for setting in SETTINGS if arguments.only in setting.name]
     if arguments.estimate:
@@ -153,7 +155,7 @@ def main() -> None:
 
     if not arguments.tiny and not torch.cuda.is_available():
         raise SystemExit("There is no CUDA GPU here; --estimate and --tiny work without one.")
-    measure(chosen, arguments.tiny, bool(arguments.only))
+    measure(chosen, arguments.tiny, arguments.sampling_steps, bool(arguments.only))
 
 
 if __name__ == "__main__":

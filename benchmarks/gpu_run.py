@@ -12,7 +12,6 @@ from speed_world import SETTINGS, inside_training, show_faces
 from torch.utils.flop_counter import FlopCounterMode
 
 TIMED_STEPS = 2
-LONG_STEP = 30.0
 TINY_SIDE = 8
 MATRIX, TINY_MATRIX = 8192, 512
 CPU_MEMORY = 64 * 10**9
@@ -33,7 +32,7 @@ class FullWorld(DemoWorld):
         self.cfg = pack.adapters.architectures.defaults_of(self.model.model).cfg
         self.latent = torch.zeros(gpu_models.latent_shape(full, setting.latent, tiny))
         self.settings = replace(
-            self.settings, **SETTINGS | {"sampling_steps": 16, "gradient_checkpointing": "auto", "cfg": self.cfg}
+            self.settings, **SETTINGS | {"gradient_checkpointing": "auto", "cfg": self.cfg}
         )
         show_faces(self)
 
@@ -59,24 +58,27 @@ def with_motion(pack, full: gpu_models.FullModel, model):
         return load(model)
 
 
-def trained(pack, setting, tiny: bool) -> dict:
+def trained(pack, setting, tiny: bool, sampling_steps: int) -> dict:
     """Seconds of a step, peak memory of the whole run with its bank, and the share of the rate at which the GPU
-    multiplies large bf16 matrices. The first step is the measure where it is a long one; else those after it are."""
+    multiplies large bf16 matrices. A video model's first step takes minutes and is the measure; of an image model with
+    motion modules those after it are."""
     world, row = FullWorld(pack, setting, tiny), {}
+    timed = TIMED_STEPS if gpu_models.MODELS[setting.model].motion else 0
 
     def body(trainer, one_step) -> None:
         with FlopCounterMode(display=False) as counter:
-            first = _seconds(one_step, 1)
-        step = first if first > LONG_STEP else _seconds(one_step, TIMED_STEPS)
+            step = _seconds(one_step, 1)
+        if timed:
+            step = _seconds(one_step, timed)
         rate = _matrix_rate(trainer.rollout.latent.device)
         row.update(
-            seconds_per_step=round(step, 3), timed_steps=1 if first > LONG_STEP else TIMED_STEPS,
-            sampling_steps=trainer.rollout.steps, gradient_steps=trainer.settings.gradient_steps,
+            seconds_per_step=round(step, 3), timed_steps=timed or 1, sampling_steps=trainer.rollout.steps,
             tera_operations_per_step=round(counter.get_total_flops() / 1e12, 3),
             share_of_matrix_rate=round(counter.get_total_flops() / step / rate, 3), matrix_tera_rate=round(rate / 1e12, 1),
         )
 
-    run = inside_training(world, body)
+    run = inside_training(world, body, steps=1 + timed, sampling_steps=sampling_steps)
+    row["gradient_steps"] = run.memory.parts.gradient_steps
     row["plan"] = run.memory.sentence
     if torch.cuda.is_available():
         row["peak_gigabytes"] = round(torch.cuda.max_memory_reserved() / 1e9, 2)

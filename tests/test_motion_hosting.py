@@ -117,16 +117,18 @@ def test_gradients_through_the_modules_agree_with_finite_differences(pack, sd15,
 
         class Slope(comfy.samplers.Sampler):
             def sample(self, guider, sigmas, extra_args, callback, start, *args):
+                at, towards = x.to(start.device), noise(4, seed=5).to(start.device)
+
                 def value(x):
-                    return (guider(x, sigmas[:1].expand(len(x)), **extra_args) * weights).double().sum()
+                    return (guider(x, sigmas[:1].expand(len(x)), **extra_args) * weights.to(x)).double().sum()
 
                 with autograd.frozen(guider.inner_model):
-                    leaf = x.clone().requires_grad_(True)
+                    leaf = at.clone().requires_grad_(True)
                     value(leaf).backward()
-                direction = leaf.grad / leaf.grad.std() + noise(4, seed=5)
+                direction = leaf.grad / leaf.grad.std() + towards
                 with torch.no_grad():
                     coarse, fine = (
-                        (value(x + step * direction) - value(x - step * direction)) / (2 * step) for step in (0.04, 0.02)
+                        (value(at + step * direction) - value(at - step * direction)) / (2 * step) for step in (0.04, 0.02)
                     )
                 self.exact, self.numeric = (leaf.grad * direction).sum(), (4 * fine - coarse) / 3
                 return torch.zeros_like(start)

@@ -47,10 +47,10 @@ def test_loss_is_the_error_of_what_the_network_itself_puts_out(world, latents):
 
     def body(rollout):
         rollout.use_prompt(0)
-        clean = rollout.guider.inner_model.process_latent_in(latents.clone())
-        noise = torch.randn(clean.shape, generator=generator)
+        clean = rollout.guider.inner_model.process_latent_in(latents.clone().to(rollout.latent))
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
         sigma = rollout.sigmas[5]
-        context = positive[0][0].clone()
+        context = positive[0][0].clone().to(clean)
         with torch.no_grad():
             found["loss"] = flow_matching_loss(rollout, clean, noise, 5).item()
             network = rollout.guider.inner_model.diffusion_model

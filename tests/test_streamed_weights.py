@@ -85,4 +85,5 @@ def test_frames_of_a_vae_are_decoded_in_its_type(pack, vae_weights, streaming, m
     monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", False)
     monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
     assert same_weights(decoder.network, tiny_vaes.ltx(torch.bfloat16, timestep=True).first_stage_model)
+    decoder.network.to(vae.device)
     assert decoder.decode(torch.randn(1, 128, 2, 2, 2), [0]).isfinite().all()

@@ -18,6 +18,7 @@ Its one node stands in for what random weights cannot give: a video in which a f
 import copy
 import dataclasses
 import functools
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -59,10 +60,12 @@ NODE_CLASS_MAPPINGS = {"TinyFaceInTheMiddle": FaceInTheMiddle}
 
 
 def _with_text_options(load, keyword):
+    signature = inspect.signature(load)
+
     @functools.wraps(load)
     def loader(*args, **kwargs):
-        kwargs[keyword] = TEXT_OPTIONS | kwargs.get(keyword, {})
-        return load(*args, **kwargs)
+        given = signature.bind(*args, **kwargs).arguments
+        return load(**given | {keyword: TEXT_OPTIONS | given.get(keyword, {})})
 
     return loader
 
