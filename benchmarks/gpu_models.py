@@ -5,15 +5,19 @@ Sizes are the published ones; weights are random, as speed and memory do not dep
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import comfy.ldm.wan.vae
 import comfy.model_management
 import comfy.sd
 import comfy.supported_models
+import comfy.taesd.taehv
+import folder_paths
 import tiny_models
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
+from safetensors.torch import save_file
 
 UNET = dict(
     num_res_blocks=[2, 2, 2, 2], channel_mult=[1, 2, 4, 4], transformer_depth=[1, 1, 1, 1, 1, 1, 0, 0],
@@ -113,6 +117,14 @@ def vae(full: FullModel, tiny: bool):
     if tiny:
         return tiny_vaes.VAES[TINY_VAES[full.family]].build()
     return full.vae(torch.bfloat16)
+
+
+def write_tiny_vae(latent_format) -> None:
+    """The tiny VAE of a video model's latents with random weights, where a user has the published one."""
+    path = Path(folder_paths.get_folder_paths("vae_approx")[0]) / f"{latent_format.taesd_decoder_name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network = comfy.taesd.taehv.TAEHV(latent_format.latent_channels)
+    save_file({name: value.half() for name, value in tiny_vaes.random_state(network).items()}, path)
 
 
 def latent_shape(full: FullModel, shape: tuple[int, ...], tiny: bool) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ import torch
 from demo_world import DemoWorld
 from motion_world import motion_loader
 from speed_world import SETTINGS, inside_training, show_faces
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 TIMED_STEPS = 2
 TINY_SIDE = 8
@@ -28,6 +29,8 @@ class FullWorld(DemoWorld):
         weights, compute = (torch.float32, None) if tiny else WEIGHTS[setting.weights]
         self.model = with_motion(pack, full, gpu_models.patcher(full, weights, compute, tiny))
         self.vae = gpu_models.vae(full, tiny)
+        if not full.motion:
+            gpu_models.write_tiny_vae(self.model.model.latent_format)
         self.clip = RandomText(full, tiny)
         self.cfg = pack.adapters.architectures.defaults_of(self.model.model).cfg
         self.latent = torch.zeros(gpu_models.latent_shape(full, setting.latent, tiny))
@@ -50,6 +53,20 @@ class RandomText:
         return gpu_models.conditioning(self.full, zlib.crc32(prompt.encode()), self.tiny)
 
 
+class Operations(TorchDispatchMode):
+    """Counts as PyTorch's FlopCounterMode does, which cannot follow modules into a block that is computed again."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **kwargs or {})
+        if formula := flop_registry.get(function._overloadpacket):
+            self.count += formula(*args, **kwargs or {}, out_val=out)
+        return out
+
+
 def with_motion(pack, full: gpu_models.FullModel, model):
     """The MODEL with motion modules where it is an image model."""
     if not full.motion:
@@ -66,15 +83,15 @@ def trained(pack, setting, tiny: bool, sampling_steps: int) -> dict:
     timed = TIMED_STEPS if gpu_models.MODELS[setting.model].motion else 0
 
     def body(trainer, one_step) -> None:
-        with FlopCounterMode(display=False) as counter:
+        with Operations() as operations:
             step = _seconds(one_step, 1)
         if timed:
             step = _seconds(one_step, timed)
         rate = _matrix_rate(trainer.rollout.latent.device)
         row.update(
             seconds_per_step=round(step, 3), timed_steps=timed or 1, sampling_steps=trainer.rollout.steps,
-            tera_operations_per_step=round(counter.get_total_flops() / 1e12, 3),
-            share_of_matrix_rate=round(counter.get_total_flops() / step / rate, 3), matrix_tera_rate=round(rate / 1e12, 1),
+            tera_operations_per_step=round(operations.count / 1e12, 3),
+            share_of_matrix_rate=round(operations.count / step / rate, 3), matrix_tera_rate=round(rate / 1e12, 1),
         )
 
     run = inside_training(world, body, steps=1 + timed, sampling_steps=sampling_steps)
@@ -88,8 +105,7 @@ def trained(pack, setting, tiny: bool, sampling_steps: int) -> dict:
 
 
 def estimated(pack, setting, free: float) -> dict:
-    """What the memory plan expects of a card with ``free`` bytes, with the file of the tiny VAE at hand; the diffusion
-    model is built without memory."""
+    """What the memory plan expects of a card with ``free`` bytes; the diffusion model is built without memory."""
     full = gpu_models.MODELS[setting.model]
     weights, compute = WEIGHTS[setting.weights]
     with torch.inference_mode():
@@ -97,6 +113,8 @@ def estimated(pack, setting, free: float) -> dict:
     plan, demand_module = pack.training.memory_plan, pack.training.memory_demand
     model = with_motion(pack, full, gpu_models.unfilled(full, weights, compute))
     architectures, low_rank = pack.adapters.architectures, pack.adapters.low_rank
+    if not full.motion:
+        gpu_models.write_tiny_vae(model.model.latent_format)
     settings = replace(demo.settings, **SETTINGS | {"cfg": architectures.defaults_of(model.model).cfg})
     parts = demand_module.RunParts(
         model=model, architecture=architectures.architecture_of(model.model),
@@ -106,12 +124,10 @@ def estimated(pack, setting, free: float) -> dict:
         settings=settings, gradient_steps=settings.gradient_steps,
     )  # fmt: skip
     demand = demand_module.demand_of(parts, torch.empty(setting.latent, device="meta"))
-    tiny = plan.Decoder("TAESD" if full.motion else "TinyVideoFrames", demand_module.TINY_WIDTH, demand.decoder.number)
     row = {"estimate": True, "free_gigabytes": free / 1e9}
-    for given in (demand, replace(demand, tiny=tiny)):
-        if found := plan.choose(given, plan.Budget(int(free), CPU_MEMORY)):
-            return row | {"peak_gigabytes": round(plan.peak(given, found.option) / 1e9, 2), "plan": found.sentence}
-    smallest = min(plan.peak(given, option) for option in plan.options(given))
+    if found := plan.choose(demand, plan.Budget(int(free), CPU_MEMORY)):
+        return row | {"peak_gigabytes": round(plan.peak(demand, found.option) / 1e9, 2), "plan": found.sentence}
+    smallest = min(plan.peak(demand, option) for option in plan.options(demand))
     return row | {"plan": f"does not fit: at least {smallest / 1e9:.1f} GB are needed, with the tiny VAE"}
 
 
