@@ -186,7 +186,9 @@ def test_first_gradient_chunk_holds_the_carried_frames_constant(decoder, name):
 def test_network_is_left_as_it_was(decoder, vaes, name):
     latents = random_latents(name)
     frame_decoder = decoder(name)
-    before, full = snapshot(frame_decoder.network), full_decode(vaes(name), latents)
+    full = full_decode(vaes(name), latents)
+    before = snapshot(frame_decoder.network)
+    frame_decoder.prepare()
     with frame_decoder.frozen():
         frame_decoder.decode(latents.clone().requires_grad_(), [0, 1]).sum().backward()
     assert snapshot(frame_decoder.network) == before
