@@ -5,10 +5,13 @@ Here the host's switch for it is set without a GPU, so that its layers load as t
 
 from functools import partial
 
+import comfy.latent_formats
 import comfy.memory_management
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
+import folder_paths
+import gpu_models
 import pytest
 import tiny_models
 import tiny_vaes
@@ -87,3 +90,15 @@ def test_frames_of_a_vae_are_decoded_in_its_type(pack, vae_weights, streaming, m
     assert same_weights(decoder.network, tiny_vaes.ltx(torch.bfloat16, timestep=True).first_stage_model)
     decoder.network.to(vae.device)
     assert decoder.decode(torch.randn(1, 128, 2, 2, 2), [0]).isfinite().all()
+
+
+def test_tiny_vae_of_the_memory_plan_can_be_cloned(pack, tmp_path, streaming, monkeypatch):
+    latent_format = comfy.latent_formats.Wan21()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "vae_approx", ([str(tmp_path)], {".safetensors"}))
+    gpu_models.write_tiny_vae(latent_format)
+    vae = pack.training.tiny_vae.load_tiny_vae(latent_format)
+    assert vae.patcher.is_dynamic()
+    decoder = pack.training.frame_decoder.FrameDecoder(vae, torch.device("cpu"))
+    decoder.network.to(vae.device)
+    assert not decoder.patcher.is_dynamic() and decoder.network is not vae.first_stage_model
+    assert decoder.decode(torch.randn(1, 16, 2, 2, 2), [0]).isfinite().all()
