@@ -60,3 +60,12 @@ def demo(pack):
 
     with torch.inference_mode():
         return DemoWorld(pack)
+
+
+@pytest.fixture
+def vae_approx(tmp_path, monkeypatch):
+    """An empty folder in the place of models/vae_approx."""
+    import folder_paths
+
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "vae_approx", ([str(tmp_path)], {".safetensors"}))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})

@@ -11,7 +11,6 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import comfy.utils
-import folder_paths
 import gpu_models
 import pytest
 import tiny_models
@@ -94,9 +93,8 @@ def test_frames_of_a_vae_are_decoded_in_its_type(pack, vae_weights, streaming, m
     assert decoder.decode(torch.randn(1, 128, 2, 2, 2), [0]).isfinite().all()
 
 
-def test_tiny_vae_of_the_memory_plan_can_be_cloned(pack, tmp_path, streaming, monkeypatch):
+def test_tiny_vae_of_the_memory_plan_can_be_cloned(pack, streaming, vae_approx, monkeypatch):
     latent_format = comfy.latent_formats.Wan21()
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "vae_approx", ([str(tmp_path)], {".safetensors"}))
     monkeypatch.setattr(comfy.utils, "load_torch_file", lambda path, **options: load_file(path))  # its own way needs the GPU
     gpu_models.write_tiny_vae(latent_format)
     vae = pack.training.tiny_vae.load_tiny_vae(latent_format)

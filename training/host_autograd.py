@@ -182,7 +182,7 @@ def revive(value):
 def revive_model(model: nn.Module) -> None:
     """Revive parameters, buffers and the plain tensors of the model's latent format, in place.
 
-    Weights keep their storage and their values; only the tensor objects are exchanged. After loading.
+    Weights keep their storage and their values; only the tensor objects are exchanged. Call it when the host has loaded them.
     """
     for module in model.modules():
         for name, parameter in module._parameters.items():
