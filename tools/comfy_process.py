@@ -18,7 +18,8 @@ from comfy_server import PACK_FOLDER, has_gpu, prepare_base
 def open_host(base: Path, full_precision: bool = False) -> Path:
     """Finds the host and puts it on `sys.path`; its output, input and model folders are those of `base`.
 
-    full_precision: on a GPU too, where the host would choose 16 bits, everything is computed in 32. Raises SetupError when there is none.
+    full_precision: on a GPU, too, where the host would choose 16 bits, everything is computed in 32.
+    Raises SetupError when there is none.
     """
     host = find_host()
     if host is None:
