@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 TIMED_STEPS = 2
-TINY_SIDE = 8
 MATRIX, TINY_MATRIX = 8192, 512
 CPU_MEMORY = 64 * 10**9
 WEIGHTS = {"bf16": (torch.bfloat16, None), "fp8": (torch.float8_e4m3fn, torch.bfloat16)}
@@ -34,9 +33,7 @@ class FullWorld(DemoWorld):
         self.clip = RandomText(full, tiny)
         self.cfg = pack.adapters.architectures.defaults_of(self.model.model).cfg
         self.latent = torch.zeros(gpu_models.latent_shape(full, setting.latent, tiny))
-        self.settings = replace(
-            self.settings, **SETTINGS | {"gradient_checkpointing": "auto", "cfg": self.cfg}
-        )
+        self.settings = replace(self.settings, **SETTINGS | {"gradient_checkpointing": "auto", "cfg": self.cfg})
         show_faces(self)
 
 

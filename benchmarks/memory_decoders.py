@@ -43,9 +43,7 @@ def counted_frames(pack, decoder, shape: tuple[int, ...], wanted: list[int]) -> 
     """Peak of decoding and its gradient, in frames of the decoder's last layer."""
     autograd = pack.training.host_autograd
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
-    decoder.prepare()
     with autograd.resident(decoder.patcher), autograd.training_mode(), decoder.frozen():
-        decoder.prepare()
         with LiveBytes() as counter:
             pixels = decoder.decode(latents, wanted)
             pixels.sum().backward()

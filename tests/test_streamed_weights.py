@@ -93,6 +93,20 @@ def test_frames_of_a_vae_are_decoded_in_its_type(pack, vae_weights, streaming, m
     assert decoder.decode(torch.randn(1, 128, 2, 2, 2), [0]).isfinite().all()
 
 
+def test_model_that_cannot_be_loaded_again_is_named(pack, model_weights, streaming):
+    model = streaming(partial(load_model, model_weights))
+    model.cached_patcher_init = None
+    with pytest.raises(ValueError, match=r"^model: ComfyUI streams its weights .* or start ComfyUI with --disable-dynamic-vram\.$"):
+        pack.training.host_autograd.static_clone(model, "model")
+
+
+def test_demo_computes_in_32_bits_where_the_host_would_choose_16(pack, monkeypatch):
+    """Its layers are loaded from a file in 32 bits and never streamed."""
+    monkeypatch.setattr(comfy.model_management, "unet_dtype", lambda *given, **options: torch.float16)
+    model = pack.demo.load.load_model().model
+    assert model.get_dtype_inference() == torch.float32 and model.diffusion_model.blocks[0].self_attn.q.weight.dtype == torch.float32
+
+
 def test_tiny_vae_of_the_memory_plan_can_be_cloned(pack, streaming, vae_approx, monkeypatch):
     latent_format = comfy.latent_formats.Wan21()
     monkeypatch.setattr(comfy.utils, "load_torch_file", lambda path, **options: load_file(path))  # its own way needs the GPU

@@ -101,7 +101,8 @@ def static_clone(patcher: ModelPatcher, name: str, vae_dtype: torch.dtype | None
         clone = patcher.clone(disable_dynamic=True)
     except RuntimeError as error:
         raise ValueError(
-            f"{name}: its loader cannot keep the weights in memory for training; load it with a core loader node."
+            f"{name}: ComfyUI streams its weights and knows no file to load them from for training; load it with a core node "
+            "that reads one file, or start ComfyUI with --disable-dynamic-vram."
         ) from error
     if vae_dtype is not None:
         _cast_to_own_types(clone.model, vae_dtype)

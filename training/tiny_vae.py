@@ -18,7 +18,7 @@ def tiny_vae_file(latent_format) -> str | None:
 
 
 def load_tiny_vae(latent_format):
-    """The host's VAE of that file, or None."""
+    """The host's VAE of that file, with the way to load it again that the host's own loaders give theirs; or None."""
     file = tiny_vae_file(latent_format)
     if file is None:
         return None
