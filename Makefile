@@ -20,33 +20,33 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## prepare .venv and a ComfyUI (the one around this folder, else $COMFYUI_PATH, else a download)
-	@$(PYTHON) tools/bootstrap.py
+	@$(PYTHON) -m tools.bootstrap
 
 test: setup ## run the tests against the real ComfyUI
 	@$(RUN) -P -m pytest tests $(PYTEST)
 
 test-browser: setup ## run the tests in a headless Chromium (on Debian, as root, it installs one)
-	@$(RUN) tools/chromium.py
+	@$(RUN) -m tools.pictures.chromium
 	@$(RUN) -P -m pytest tests_browser $(PYTEST)
 
 screenshots: setup ## take the pictures of docs/ and the thumbnails of workflows/ again
-	@$(RUN) tools/chromium.py
-	@$(RUN) tools/screenshots.py
+	@$(RUN) -m tools.pictures.chromium
+	@$(RUN) -m tools.pictures.screenshots
 
 demo: setup ## train an identity, sample before and after: see output/demo/ (IDENTITIES=1 SEED=0)
-	@$(RUN) tools/run_demo.py --identities $(IDENTITIES) --seed $(SEED)
+	@$(RUN) -m tools.run_demo --identities $(IDENTITIES) --seed $(SEED)
 
 gradients: setup ## gradients of every model family against finite differences: see benchmarks/results/gradients.json
-	@$(RUN) benchmarks/gradients.py
+	@$(RUN) -m benchmarks.gradients
 
 faces: setup ## face models, photos and the semantic reward against their oracles: see benchmarks/results/faces.json
-	@$(RUN) benchmarks/faces.py
+	@$(RUN) -m benchmarks.faces.faces
 
 ablations: setup ## the paper's ablations on the demo world: see output/ablations/ (FULL=1 WORKERS=2)
-	@$(RUN) benchmarks/ablations.py --workers $(WORKERS) $(if $(FULL),--full) $(if $(KNOWN),--known $(KNOWN))
+	@$(RUN) -m benchmarks.ablations.ablations --workers $(WORKERS) $(if $(FULL),--full) $(if $(KNOWN),--known $(KNOWN))
 
 bench: setup ## speed and memory against the paper's loop: see benchmarks/results/speed.json (about 15 minutes)
-	@$(RUN) benchmarks/speed.py
+	@$(RUN) -m benchmarks.speed.speed
 
 clean: ## remove .venv, .host and output
 	rm -rf .venv .host output

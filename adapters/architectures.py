@@ -158,8 +158,7 @@ def architecture_of(model: nn.Module) -> Architecture:
             return architecture
     supported = "; ".join(architecture.title for architecture in ARCHITECTURES)
     raise ValueError(
-        f"model: the family {family} is not supported; "
-        f"connect a text-to-video model of one of these families: {supported}."
+        f"model: the family {family} is not supported; connect a text-to-video model of one of these families: {supported}."
     )
 
 

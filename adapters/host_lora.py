@@ -36,18 +36,17 @@ def residuals_for(patcher: ModelPatcher, lora: dict[str, Tensor], strength: floa
         )
     layers = {key.rsplit(".lora_", 1)[0] for key in lora if ".lora_" in key and not key.startswith(TEXT_ENCODERS)}
     if len(layers) > len(patches):
-        logging.warning("%s: %d of its %d layers do not exist in this model and are left out.",
-                        name, len(layers) - len(patches), len(layers))
-    return {
-        _module_name(key, name): _residual(patcher, key, patch, strength, name)
-        for key, patch in patches.items()
-    }
+        logging.warning(
+            "%s: %d of its %d layers do not exist in this model and are left out.", name, len(layers) - len(patches), len(layers)
+        )
+    return {_module_name(key, name): _residual(patcher, key, patch, strength, name) for key, patch in patches.items()}
 
 
 def _module_name(key, name: str) -> str:
     if not isinstance(key, str) or not key.endswith(".weight"):
-        raise ValueError(f"lora_name: {name} patches {key}, which cannot be limited to late steps; "
-                         "load it with the core Load LoRA node.")
+        raise ValueError(
+            f"lora_name: {name} patches {key}, which cannot be limited to late steps; load it with the core Load LoRA node."
+        )
     return key.removesuffix(".weight")
 
 
@@ -58,8 +57,10 @@ def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str
     linear = hasattr(module, "in_features")  # the host's linears of 8 bits are no nn.Linear
     layer = 2 if linear else 4 if isinstance(module, nn.Conv2d) and module.groups == 1 else 0
     if not plain or layer not in kinds:
-        raise ValueError(f"lora_name: {name} is not a plain LoRA of linear and convolution layers (at {key}); "
-                         "load it with the core Load LoRA node instead.")
+        raise ValueError(
+            f"lora_name: {name} is not a plain LoRA of linear and convolution layers (at {key}); "
+            "load it with the core Load LoRA node instead."
+        )
     up, down, alpha = patch.weights[:3]
     shape = tuple(module.weight.shape)
     stored = (up.shape[0], *down.shape[1:])

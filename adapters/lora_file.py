@@ -64,7 +64,7 @@ def to_state_dict(adapter: LowRankAdapter, targets: list[Target], keys: dict[str
         residual, key = residuals[target.name], keys[target.name]
         down_name, up_name = KOHYA_PARTS if key.startswith("lora_unet_") else PARTS
         up = torch.zeros(target.out_features, adapter.rank)
-        up[:target.rows] = residual.up.detach().cpu()
+        up[: target.rows] = residual.up.detach().cpu()
         tensors[f"{key}.{down_name}.weight"] = residual.down.detach().cpu().clone()
         tensors[f"{key}.{up_name}.weight"] = up
         tensors[f"{key}.alpha"] = torch.tensor(float(adapter.alpha))

@@ -80,7 +80,7 @@ class LowRankAdapter(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         residuals = {}
         for target in targets:
-            bound = target.in_features ** -0.5
+            bound = target.in_features**-0.5
             down = torch.empty(rank, target.in_features).uniform_(-bound, bound, generator=generator)
             up = torch.zeros(target.rows, rank)
             residuals[target.name] = LowRank(down, up, alpha / rank)

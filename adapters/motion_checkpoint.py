@@ -87,8 +87,7 @@ def read_checkpoint(path: Path) -> MotionCheckpoint:
 
 def not_a_motion_module(name: str, reason: str) -> ValueError:
     return ValueError(
-        f"motion_module: {name} is not an AnimateDiff motion module for Stable Diffusion 1.5 ({reason}); "
-        f"choose {GOOD_FILES}."
+        f"motion_module: {name} is not an AnimateDiff motion module for Stable Diffusion 1.5 ({reason}); choose {GOOD_FILES}."
     )
 
 

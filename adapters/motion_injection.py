@@ -56,9 +56,7 @@ def apply_motion_modules(model: ModelPatcher, checkpoint: MotionCheckpoint) -> M
     modules = checkpoint.build(comfy.ops.manual_cast, dtype, model.offload_device)
 
     patched = model.clone()
-    patched.set_additional_models(
-        KEY, [comfy.model_patcher.ModelPatcher(modules, patched.load_device, patched.offload_device)]
-    )
+    patched.set_additional_models(KEY, [comfy.model_patcher.ModelPatcher(modules, patched.load_device, patched.offload_device)])
     patched.set_injections(KEY, [PatcherInjection(_inject, _eject)])
     patched.set_model_forward_timestep_embed_patch((MotionModule, partial(_run, checkpoint.name)))
     sampling = patched.get_model_object("model_sampling")
@@ -84,9 +82,7 @@ class Site:
 def find_sites(unet: UNetModel) -> SimpleNamespace:
     """Lists of sites ``down``, ``middle`` and ``up``: behind each spatial transformer, or the
     residual layer where a block has no transformer, and before any resampling."""
-    return SimpleNamespace(
-        down=_sites(unet.input_blocks), middle=_sites([unet.middle_block]), up=_sites(unet.output_blocks)
-    )
+    return SimpleNamespace(down=_sites(unet.input_blocks), middle=_sites([unet.middle_block]), up=_sites(unet.output_blocks))
 
 
 def _sites(blocks) -> list[Site]:
@@ -112,7 +108,7 @@ def _inject(patcher: ModelPatcher) -> None:
 def _insert(site: Site, module: MotionModule) -> None:
     names = [name for name, _ in site.block.named_children()]
     site.block.add_module(KEY, module)
-    for name in names[names.index(site.after) + 1:]:
+    for name in names[names.index(site.after) + 1 :]:
         layer = getattr(site.block, name)
         delattr(site.block, name)
         site.block.add_module(name, layer)
@@ -137,9 +133,7 @@ def _run(name: str, module: MotionModule, x: Tensor, emb, context, options: dict
 
 def _refuse_evolved(patcher: ModelPatcher) -> None:
     if EVOLVED in patcher.injections:
-        raise ValueError(
-            f"model: AnimateDiff-Evolved has put a motion module on it; use either its loader or {NODE}, not both."
-        )
+        raise ValueError(f"model: AnimateDiff-Evolved has put a motion module on it; use either its loader or {NODE}, not both.")
 
 
 def _listed(numbers: list[int]) -> str:

@@ -19,16 +19,12 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, channels: int, ops, **placement):
         super().__init__()
-        self.to_q, self.to_k, self.to_v = (
-            ops.Linear(channels, channels, bias=False, **placement) for _ in range(3)
-        )
+        self.to_q, self.to_k, self.to_v = (ops.Linear(channels, channels, bias=False, **placement) for _ in range(3))
         self.to_out = nn.ModuleList([ops.Linear(channels, channels, **placement)])
 
     def forward(self, x: Tensor, options: dict) -> Tensor:
         """x: [places, frames, channels]."""
-        attended = optimized_attention(
-            self.to_q(x), self.to_k(x), self.to_v(x), HEADS, transformer_options=options
-        )
+        attended = optimized_attention(self.to_q(x), self.to_k(x), self.to_v(x), HEADS, transformer_options=options)
         return self.to_out[0](attended)
 
 
@@ -44,7 +40,7 @@ class TemporalBlock(nn.Module):
         self.register_buffer("positions", sinusoids(max_frames, channels))
 
     def forward(self, x: Tensor, options: dict) -> Tensor:
-        positions = self.positions[:, :x.shape[1]].to(x)
+        positions = self.positions[:, : x.shape[1]].to(x)
         for attention, norm in zip(self.attention_blocks, self.norms):
             x = x + attention(norm(x) + positions, options)
         return x + self.ff(self.ff_norm(x))

@@ -1,4 +1,5 @@
 """What happens in a clip, in words: scenes, shirts, motions, the caption grammar and its tokens."""
+
 from __future__ import annotations
 
 import torch
@@ -43,10 +44,7 @@ def parse(text: str) -> tuple[int, int, int]:
 
 def every_caption() -> list[tuple[int, int, int]]:
     return [
-        (scene, shirt, motion)
-        for scene in range(len(SCENES))
-        for shirt in range(len(SHIRTS))
-        for motion in range(len(MOTIONS))
+        (scene, shirt, motion) for scene in range(len(SCENES)) for shirt in range(len(SHIRTS)) for motion in range(len(MOTIONS))
     ]
 
 

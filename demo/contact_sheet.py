@@ -1,4 +1,5 @@
 """Frames to pictures for people to look at."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -60,10 +60,7 @@ def head_face(head: Tensor, height: int, width: int, score: float) -> Face:
     scale_x, scale_y = width / 2, height / 2
     step = 2 * CROP_SCALE * s / CROP_SIZE
     left, top = cx - CROP_SCALE * s + step / 2, cy - CROP_SCALE * s + step / 2
-    matrix = torch.tensor([
-        [step * scale_x, 0, (left + 1) * scale_x - 0.5],
-        [0, step * scale_y, (top + 1) * scale_y - 0.5],
-    ])
+    matrix = torch.tensor([[step * scale_x, 0, (left + 1) * scale_x - 0.5], [0, step * scale_y, (top + 1) * scale_y - 0.5]])
     reach = CROP_SCALE * s
     box = tuple(
         (edge + 1) * scale

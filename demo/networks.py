@@ -1,4 +1,5 @@
 """The per-frame VAE and the text encoder; the video network is the host's WanModel."""
+
 from __future__ import annotations
 
 import torch
@@ -35,16 +36,32 @@ class FrameVAE(nn.Module):
         low, middle, high = widths
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
-            nn.Conv2d(12, low, 3, padding=1), Residual(low),
-            nn.Conv2d(low, middle, 3, stride=2, padding=1), Residual(middle),
-            nn.Conv2d(middle, high, 3, stride=2, padding=1), Residual(high), Residual(high),
-            nn.SiLU(), nn.Conv2d(high, LATENT_CHANNELS, 3, padding=1),
+            nn.Conv2d(12, low, 3, padding=1),
+            Residual(low),
+            nn.Conv2d(low, middle, 3, stride=2, padding=1),
+            Residual(middle),
+            nn.Conv2d(middle, high, 3, stride=2, padding=1),
+            Residual(high),
+            Residual(high),
+            nn.SiLU(),
+            nn.Conv2d(high, LATENT_CHANNELS, 3, padding=1),
         )
         self.decoder = nn.Sequential(
-            nn.Conv2d(LATENT_CHANNELS, high, 3, padding=1), Residual(high), Residual(high), Residual(high),
-            nn.Conv2d(high, middle * 4, 1), nn.PixelShuffle(2), Residual(middle), Residual(middle),
-            nn.Conv2d(middle, low * 4, 1), nn.PixelShuffle(2), Residual(low), Residual(low),
-            nn.SiLU(), nn.Conv2d(low, 12, 3, padding=1), nn.PixelShuffle(2),
+            nn.Conv2d(LATENT_CHANNELS, high, 3, padding=1),
+            Residual(high),
+            Residual(high),
+            Residual(high),
+            nn.Conv2d(high, middle * 4, 1),
+            nn.PixelShuffle(2),
+            Residual(middle),
+            Residual(middle),
+            nn.Conv2d(middle, low * 4, 1),
+            nn.PixelShuffle(2),
+            Residual(low),
+            Residual(low),
+            nn.SiLU(),
+            nn.Conv2d(low, 12, 3, padding=1),
+            nn.PixelShuffle(2),
         )
         self.register_buffer("mean", torch.zeros(LATENT_CHANNELS))
         self.register_buffer("deviation", torch.ones(LATENT_CHANNELS))
@@ -74,9 +91,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.words = nn.Embedding(len(VOCABULARY), dim)
         self.places = nn.Parameter(torch.randn(MAX_WORDS, dim) * 0.1)
-        self.layer = nn.TransformerEncoderLayer(
-            dim, 4, dim * 2, 0.0, batch_first=True, norm_first=True, activation="gelu"
-        )
+        self.layer = nn.TransformerEncoderLayer(dim, 4, dim * 2, 0.0, batch_first=True, norm_first=True, activation="gelu")
         nn.init.normal_(self.words.weight, std=0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Who a cartoon person is: eleven identity parameters with a strong visible meaning."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields

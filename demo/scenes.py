@@ -1,4 +1,5 @@
 """The five backgrounds of the demo world, drawn once."""
+
 from __future__ import annotations
 
 import math

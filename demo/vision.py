@@ -2,6 +2,7 @@
 
 All take pictures [N, 3, H, W] in 0..1.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,9 +18,7 @@ from .world import CROP_SIZE
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, activation: nn.Module | None = None):
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        activation or nn.ReLU(),
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), activation or nn.ReLU()
     )
 
 
@@ -79,7 +78,9 @@ def patch_trunk(dim: int = 96, width: int = 80, layers: int = 5) -> Trunk:
     body = nn.Sequential(
         nn.Conv2d(3, width, 6, stride=4, padding=1),
         *(_PatchLayer(width) for _ in range(layers)),
-        nn.BatchNorm2d(width), nn.SiLU(), nn.AvgPool2d(2),
+        nn.BatchNorm2d(width),
+        nn.SiLU(),
+        nn.AvgPool2d(2),
     )
     return Trunk(body, width * 25, dim)
 
@@ -128,7 +129,7 @@ class AttributeClassifier(nn.Module):
         super().__init__()
         self.body = _strided(widths)
         side = math.ceil(CROP_SIZE / 2 ** len(widths))
-        self.hidden = nn.Sequential(nn.Linear(widths[-1] * side ** 2, 96), nn.ReLU())
+        self.hidden = nn.Sequential(nn.Linear(widths[-1] * side**2, 96), nn.ReLU())
         self.answers = nn.ModuleDict({name: nn.Linear(96, len(values)) for name, values in ATTRIBUTES.items()})
         self.skin = nn.Linear(96, 1)
 

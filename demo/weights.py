@@ -1,4 +1,5 @@
 """The demo networks' files: each function gives its network ready to use, in float32, without gradients."""
+
 from __future__ import annotations
 
 from pathlib import Path

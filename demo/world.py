@@ -1,4 +1,5 @@
 """The renderer: people, scenes, shirts and motions to clips of 8 frames of 64 x 64 pixels."""
+
 from __future__ import annotations
 
 import math
@@ -17,15 +18,13 @@ EYE_U, EYE_V = 0.36, -0.1  # where the eyes are, in head coordinates
 CROP_SIZE = 40  # pixels, what the recognizers see
 CROP_SCALE = 1.18  # half side of the head crop in units of the head's s
 
-HAIR = torch.tensor([
-    [0.06, 0.05, 0.07], [0.36, 0.19, 0.08], [0.92, 0.74, 0.30],
-    [0.82, 0.27, 0.08], [0.78, 0.78, 0.80], [0.20, 0.35, 0.85],
-])
+HAIR = torch.tensor(
+    [[0.06, 0.05, 0.07], [0.36, 0.19, 0.08], [0.92, 0.74, 0.30], [0.82, 0.27, 0.08], [0.78, 0.78, 0.80], [0.20, 0.35, 0.85]]
+)
 IRIS = torch.tensor([[0.30, 0.16, 0.05], [0.12, 0.50, 0.20], [0.10, 0.40, 0.90], [0.45, 0.48, 0.52]])
-SHIRT = torch.tensor([
-    [0.85, 0.13, 0.13], [0.15, 0.30, 0.88], [0.10, 0.60, 0.25],
-    [0.95, 0.82, 0.12], [0.52, 0.20, 0.68], [0.95, 0.95, 0.95],
-])
+SHIRT = torch.tensor(
+    [[0.85, 0.13, 0.13], [0.15, 0.30, 0.88], [0.10, 0.60, 0.25], [0.95, 0.82, 0.12], [0.52, 0.20, 0.68], [0.95, 0.95, 0.95]]
+)
 LIGHT_SKIN, DARK_SKIN = torch.tensor([0.99, 0.84, 0.72]), torch.tensor([0.38, 0.22, 0.13])
 LENS, RIM = torch.tensor([0.88, 0.94, 1.00]), torch.tensor([0.07, 0.06, 0.09])
 LIPS, WHITE, BLACK = torch.tensor([0.50, 0.12, 0.14]), torch.tensor([0.98] * 3), torch.tensor([0.05] * 3)
@@ -44,6 +43,7 @@ class Poses:
 
 def poses(motion: Tensor, progress: Tensor, generator: torch.Generator) -> Poses:
     """Poses of clips [B] with a motion number each at the times ``progress`` [B, T] in 0..1, as [B * T]."""
+
     def jitter(width: float) -> Tensor:
         return (torch.rand(len(motion), 1, generator=generator) - 0.5) * width
 
@@ -173,11 +173,7 @@ def _draw_hair(head: _Heads, width: Tensor, height: float, hair: Tensor) -> None
         _all(_ellipse(u, top, width + 0.06, height + 0.04), 0.22 * bow - v - 0.48),
         _all(_ellipse(u, top, width + 0.1, height + 0.08), 0.5 * bow - v - 0.42),
         _all(_ellipse(u, top, width + 0.1, height + 0.1), 0.35 * bow - v - 0.5),
-        _all(
-            width + 0.06 - u.abs(),
-            v + height - 0.1 + 0.42 * zigzag - 0.2 * bow,
-            0.15 * zigzag + 0.2 * bow - v - 0.5,
-        ),
+        _all(width + 0.06 - u.abs(), v + height - 0.1 + 0.42 * zigzag - 0.2 * bow, 0.15 * zigzag + 0.2 * bow - v - 0.5),
     )
     for style, distance in enumerate(styles):
         head.paint(head.cover(distance) * head.has("hair_style", style), hair)
@@ -212,9 +208,7 @@ def make_clips(people: People, action: Tensor, generator: torch.Generator) -> Cl
     scene, shirt, motion = action.unbind(-1)
     progress = torch.linspace(0, 1, FRAMES).expand(len(people), FRAMES)
     where = poses(motion, progress, generator)
-    frames = render(
-        people.repeat(FRAMES), where, scene.repeat_interleave(FRAMES), shirt.repeat_interleave(FRAMES)
-    )
+    frames = render(people.repeat(FRAMES), where, scene.repeat_interleave(FRAMES), shirt.repeat_interleave(FRAMES))
     return Clips(frames.unflatten(0, (-1, FRAMES)), action, where.box.unflatten(0, (-1, FRAMES)))
 
 
@@ -222,10 +216,7 @@ def crop(frames: Tensor, box: Tensor, size: int = CROP_SIZE) -> Tensor:
     """Differentiable head crops [N, 3, size, size] of frames [N, 3, H, W] at boxes [N, 3]."""
     cx, cy, s = box.unbind(-1)
     half, zero = s * CROP_SCALE, torch.zeros_like(s)
-    theta = torch.stack([
-        torch.stack([half, zero, cx], -1),
-        torch.stack([zero, half, cy - 0.05 * s], -1),
-    ], 1)
+    theta = torch.stack([torch.stack([half, zero, cx], -1), torch.stack([zero, half, cy - 0.05 * s], -1)], 1)
     grid = F.affine_grid(theta, (len(frames), 3, size, size), align_corners=False)
     return F.grid_sample(frames, grid, align_corners=False, padding_mode="border")
 
@@ -236,7 +227,7 @@ def noir(frames: Tensor) -> Tensor:
     pale = grey + 0.28 * (frames - grey)
     contrast = torch.sigmoid((pale - 0.45) * 6.5)
     gain, lift = (contrast.new_tensor(rgb).view(3, 1, 1) for rgb in ([0.97, 0.98, 1.00], [0.0, 0.005, 0.03]))
-    vignette = 1 - 0.55 * ((X ** 2 + Y ** 2) / 2).to(frames) ** 1.2
+    vignette = 1 - 0.55 * ((X**2 + Y**2) / 2).to(frames) ** 1.2
     return ((contrast * gain + lift) * vignette).clamp(0, 1)
 
 

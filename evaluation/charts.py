@@ -33,9 +33,7 @@ def bar_chart(
     return canvas.image()
 
 
-def line_chart(
-    title: str, unit: str, x_label: str, series: Mapping[str, Sequence[float]], size: tuple[int, int]
-) -> Image.Image:
+def line_chart(title: str, unit: str, x_label: str, series: Mapping[str, Sequence[float]], size: tuple[int, int]) -> Image.Image:
     """Each series over its steps 1..n: faint as it is, strong as its moving average; gaps where not finite."""
     values = [value for points in series.values() for value in points if _known(value)]
     canvas, plot = _frame(title, unit, values or [0.0], size)
@@ -132,9 +130,7 @@ def _bar(canvas: Canvas, plot: _Plot, value: float | None, colour: str, x: float
         canvas.text(x + width / 2, min(y, zero) - 3, number, NUMBER, anchor="mb")
 
 
-def _curve(
-    canvas: Canvas, plot: _Plot, points: Sequence[float | None], steps: int, colour: str, width: float
-) -> None:
+def _curve(canvas: Canvas, plot: _Plot, points: Sequence[float | None], steps: int, colour: str, width: float) -> None:
     run: list[tuple[float, float]] = []
     for step, value in enumerate([*points, None], start=1):
         if _known(value):

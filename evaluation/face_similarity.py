@@ -63,8 +63,10 @@ def reference_embeddings(identity: Identity, judge: FaceModel) -> Tensor:
     found = [_recognize(judge, picture)[0] for picture in pictures]
     known = [embedding for embedding in found if embedding is not None]
     if not known:
-        raise ValueError(f"face_model: {judge.name} finds no face in any photo of the identity; choose a judge for the "
-                         "same kind of pictures as the rewarded face model.")
+        raise ValueError(
+            f"face_model: {judge.name} finds no face in any photo of the identity; choose a judge for the "
+            "same kind of pictures as the rewarded face model."
+        )
     return torch.stack(known)
 
 

@@ -28,8 +28,9 @@ def frames_of(images: Tensor) -> Tensor:
         raise ValueError("images: there is no frame in it; connect the frames of a video.")
     height, width = images.shape[1:3]
     if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(f"images: frames of {width} x {height} pixels show no face; "
-                         f"use frames of {SMALLEST_SIDE} or more a side.")
+        raise ValueError(
+            f"images: frames of {width} x {height} pixels show no face; use frames of {SMALLEST_SIDE} or more a side."
+        )
     frames = images[..., :3] if images.shape[-1] >= 3 else images[..., :1]
     return frames.movedim(-1, 1).expand(-1, 3, -1, -1)
 

@@ -32,8 +32,11 @@ def face_rows(faces: FaceSimilarity, judge: str, used: int, photos: int) -> list
         how = f"{judge} finds no face in any frame"
     return [
         Row("Face Similarity", f"{faces.score:.3f}", how),
-        Row("Frames with a face", f"{seen} of {judged}",
-            f"evenly spaced frames{repeated}; those without a face do not lower the similarity"),
+        Row(
+            "Frames with a face",
+            f"{seen} of {judged}",
+            f"evenly spaced frames{repeated}; those without a face do not lower the similarity",
+        ),
     ]
 
 
@@ -43,8 +46,10 @@ def motion_rows(dynamics: Dynamics, flow: str, remark: str) -> list[Row]:
     if not dynamics.strengths:
         return [Row(name, NOT_MEASURED, "the video has a single frame at 8 frames a second") for name in names]
     pairs = len(dynamics.strengths)
-    verdict = (f"{dynamics.moving_pairs} of {pairs} pairs move by more than {dynamics.threshold:.2f} pixels, "
-               f"{dynamics.needed} are needed; flow: {flow}")
+    verdict = (
+        f"{dynamics.moving_pairs} of {pairs} pairs move by more than {dynamics.threshold:.2f} pixels, "
+        f"{dynamics.needed} are needed; flow: {flow}"
+    )
     return [
         Row(names[0], "moves" if dynamics.moves else "does not move", f"{verdict}; {remark}" if remark else verdict),
         Row(names[1], f"{dynamics.strength:.2f} pixels", "mean over the pairs of frames, about 8 a second"),
@@ -57,9 +62,11 @@ def clip_rows(scorer: str, frames: Tensor, text: Tensor | None, photos: Tensor) 
     steady = temporal_consistency(frames)
     return [
         Row("Temporal Consistency", f"{steady:.4f}", f"mean cosine of neighbouring frames; features: {scorer}")
-        if steady is not None else Row("Temporal Consistency", NOT_MEASURED, "the video has a single frame"),
+        if steady is not None
+        else Row("Temporal Consistency", NOT_MEASURED, "the video has a single frame"),
         Row("CLIP-T", f"{clip_t(frames, text):.2f}", f"100 x mean cosine of frames and prompt; features: {scorer}")
-        if text is not None else Row("CLIP-T", NOT_MEASURED, "enter the prompt of the video"),
+        if text is not None
+        else Row("CLIP-T", NOT_MEASURED, "enter the prompt of the video"),
         Row("CLIP-I", f"{clip_i(frames, photos):.2f}", f"100 x mean cosine of frames and photos; features: {scorer}"),
     ]
 

@@ -91,8 +91,10 @@ def _read_ours(lora: Path) -> tuple[Family, dict[str, Matrices], dict[str, str]]
     tensors, header = tensor_file.read(lora)
     info = tensor_file.info_in(header, lora.name)
     if info is None:
-        raise ValueError(f"{lora.name} was not made by Train PersonalVideo Adapter (it has no {METADATA_KEY} metadata); "
-                         "choose a file that was.")
+        raise ValueError(
+            f"{lora.name} was not made by Train PersonalVideo Adapter (it has no {METADATA_KEY} metadata); "
+            "choose a file that was."
+        )
     family = _family(header, lora, None)
     ours = tensor_file.pair(tensors, lora.name, KOHYA_PARTS if family.kohya else PEFT_PARTS)
     return family, _named(lora.name, split, family, ours), {METADATA_KEY: header[METADATA_KEY]}

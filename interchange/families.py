@@ -40,9 +40,7 @@ def _fused(ours: str, theirs: str, mlp_rows: int = 0) -> Linear:
 
 
 def _separate(ours: str, theirs: str, names: tuple[str, ...]) -> tuple[Linear, ...]:
-    return tuple(
-        Linear(f"diffusion_model.{ours}.{name}", (f"{theirs}.{part}",)) for name, part in zip(names, QKV)
-    )
+    return tuple(Linear(f"diffusion_model.{ours}.{name}", (f"{theirs}.{part}",)) for name, part in zip(names, QKV))
 
 
 def _kohya(block: str) -> tuple[Linear, ...]:

@@ -69,9 +69,9 @@ def _cut(linear: Linear, name: str, matrices: Matrices) -> tuple[Tensor, ...]:
     expected = (3 + linear.mlp_rows) * inputs
     if rows != expected:
         raise ValueError(f"{name} has {rows} rows where {inputs} inputs need {expected}")
-    if matrices.up[3 * inputs:].any():
+    if matrices.up[3 * inputs :].any():
         raise ValueError(f"{name} also changes the MLP, which an identity adapter leaves alone")
-    return tuple(part.contiguous() for part in matrices.up[:3 * inputs].chunk(3))
+    return tuple(part.contiguous() for part in matrices.up[: 3 * inputs].chunk(3))
 
 
 def _glue(linear: Linear, name: str, parts: dict[int, Matrices]) -> Matrices:
@@ -88,7 +88,7 @@ def _glue(linear: Linear, name: str, parts: dict[int, Matrices]) -> Matrices:
         down, alpha, ups = _block_diagonal(parts)
     up = first.up.new_zeros((3 + linear.mlp_rows) * inputs, len(down))
     for index, rows in ups.items():
-        up[index * inputs:(index + 1) * inputs] = rows
+        up[index * inputs : (index + 1) * inputs] = rows
     return Matrices(down, up, alpha)
 
 
@@ -101,6 +101,6 @@ def _block_diagonal(parts: dict[int, Matrices]) -> tuple[Tensor, float, dict[int
     for index, part in parts.items():
         rows = part.up.new_zeros(len(part.up), len(down))
         factor = 1.0 if common is not None else part.alpha / part.rank
-        rows[:, column:column + part.rank] = part.up * factor
+        rows[:, column : column + part.rank] = part.up * factor
         ups[index], column = rows, column + part.rank
     return down, len(down) * (1.0 if common is None else common), ups

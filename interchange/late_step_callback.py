@@ -52,8 +52,7 @@ class LateStepCallback:
         self.start, self.end = start, end
         self._acted = False
         denoisers = [
-            part for name in ("transformer", "transformer_2", "unet")
-            if isinstance(part := getattr(pipe, name, None), nn.Module)
+            part for name in ("transformer", "transformer_2", "unet") if isinstance(part := getattr(pipe, name, None), nn.Module)
         ]
         for part in denoisers:
             if previous := vars(part).setdefault(REGISTER, {}).pop(adapter_name, None):
@@ -72,8 +71,10 @@ class LateStepCallback:
         """The pipeline's ``callback_on_step_end``. Warns if the run had no step in the window."""
         if step + 1 >= pipe.num_timesteps:
             if not self._acted and self.end < self.start:
-                warnings.warn(f"{self.adapter_name} never acted: no step of this schedule lies in its window; "
-                              "take more steps or a lower start_percent.")
+                warnings.warn(
+                    f"{self.adapter_name} never acted: no step of this schedule lies in its window; "
+                    "take more steps or a lower start_percent."
+                )
             self._acted = False
             self._switch(True)
         return callback_kwargs
@@ -135,8 +136,10 @@ def _shift(scheduler) -> float:
     else:
         shift = scheduler.shift if hasattr(type(scheduler), "shift") else config.get("shift")  # set_shift leaves the config
     if shift is None or config.get("use_dynamic_shifting"):
-        raise ValueError(f"shift: {type(scheduler).__name__} does not tell the shift of its schedule; "
-                         "give the one that the adapter was trained with.")
+        raise ValueError(
+            f"shift: {type(scheduler).__name__} does not tell the shift of its schedule; "
+            "give the one that the adapter was trained with."
+        )
     return shift
 
 
@@ -147,8 +150,7 @@ def _discrete_sigmas(scheduler) -> Tensor:
 
 def _layers(denoiser: nn.Module, adapter_name: str) -> list[nn.Module]:
     layers = [
-        module for module in denoiser.modules()
-        if hasattr(module, "lora_A") and adapter_name in getattr(module, "scaling", ())
+        module for module in denoiser.modules() if hasattr(module, "lora_A") and adapter_name in getattr(module, "scaling", ())
     ]
     if any(getattr(layer, "merged", False) for layer in layers):
         raise ValueError(f"adapter_name: {adapter_name} is fused into the weights; call unfuse_lora first.")

@@ -58,9 +58,7 @@ def alphas_from(config: Mapping, modules: Mapping[str, Matrices], name: str) -> 
     patterns = config.get("alpha_pattern") or {}
 
     def alpha_of(module: str) -> float:
-        return float(next(
-            (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default
-        ))
+        return float(next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default))
 
     return {module: Matrices(m.down, m.up, alpha_of(module)) for module, m in modules.items()}
 
@@ -88,5 +86,6 @@ def _refuse_variants(config: Mapping, name: str) -> None:
     if isinstance(start, str) and start.startswith(CHANGES_THE_BASE):
         found.append(f"a changed base model (init_lora_weights={start!r})")
     if found:
-        raise ValueError(f"{name} uses {', '.join(found)}, which our files cannot represent; "
-                         "only plain LoRA adapters can be converted.")
+        raise ValueError(
+            f"{name} uses {', '.join(found)}, which our files cannot represent; only plain LoRA adapters can be converted."
+        )

@@ -38,8 +38,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        save_file({key: value.clone().contiguous() for key, value in tensors.items()}, temporary,
-                  metadata={"format": "pt", **header})
+        save_file(
+            {key: value.clone().contiguous() for key, value in tensors.items()}, temporary, metadata={"format": "pt", **header}
+        )
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -76,8 +77,10 @@ def pair(tensors: Mapping[str, Tensor], name: str, parts: tuple[str, str], prefi
                 found[linear.removesuffix(ending)] = value
                 break
         else:
-            raise ValueError(f"{name} holds {key}, which is not part of a plain LoRA with keys "
-                             f"{prefix}<linear>{down_end} and {up_end}; only such a LoRA can be converted.")
+            raise ValueError(
+                f"{name} holds {key}, which is not part of a plain LoRA with keys "
+                f"{prefix}<linear>{down_end} and {up_end}; only such a LoRA can be converted."
+            )
     if not downs:
         raise ValueError(f"{name} holds no LoRA; choose another file.")
     matrices = {}

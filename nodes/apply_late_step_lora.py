@@ -37,23 +37,35 @@ class ApplyLateStepLora(io.ComfyNode):
                     "Ignored while the lora input is connected.",
                 ),
                 io.Float.Input(
-                    "strength_model", default=1.0, min=-10.0, max=10.0, step=0.01,
+                    "strength_model",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.01,
                     tooltip="How strongly the LoRA acts inside its window, -10 to 10. 1 is as trained, higher is stronger "
                     "than that; 0 leaves the model untouched.",
                 ),
                 io.Float.Input(
-                    "start_percent", default=FROM_FILE, min=FROM_FILE, max=1.0, step=0.001,
+                    "start_percent",
+                    default=FROM_FILE,
+                    min=FROM_FILE,
+                    max=1.0,
+                    step=0.001,
                     tooltip="Where the window opens: 0 is the first, noisiest step, 0.75 the last quarter. Lower: more "
                     "alike, and layout and motion change too. -1 takes the value stored in the LoRA, 0.75 if it has none.",
                 ),
                 io.Float.Input(
-                    "end_percent", default=FROM_FILE, min=FROM_FILE, max=1.0, step=0.001, advanced=True,
+                    "end_percent",
+                    default=FROM_FILE,
+                    min=FROM_FILE,
+                    max=1.0,
+                    step=0.001,
+                    advanced=True,
                     tooltip="Where the window closes, 0 to 1; 1 is the end of sampling. -1 takes the value stored in the "
                     "LoRA, 1 if it has none.",
                 ),
                 LoraModelType.Input(
-                    "lora", optional=True,
-                    tooltip="A LoRA straight from Train PersonalVideo Adapter; used instead of lora_name.",
+                    "lora", optional=True, tooltip="A LoRA straight from Train PersonalVideo Adapter; used instead of lora_name."
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For any sampler; outside the window as before.")],
@@ -102,7 +114,5 @@ def _window(start: float, end: float, info: AdapterInfo | None) -> tuple[float, 
             f"start_percent, end_percent: {start:g} and {end:g} must lie between 0 and 1, or be -1 for the file's value."
         )
     if start > end:
-        raise ValueError(
-            f"start_percent: the window starts at {start:g}, after its end {end:g}; lower it or raise end_percent."
-        )
+        raise ValueError(f"start_percent: the window starts at {start:g}, after its end {end:g}; lower it or raise end_percent.")
     return start, end

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..training.bank_location import BankLocation
+from ..training.teacher.location import BankLocation
 
 TEMPORARY = "personalvideo_bank"
 LONGEST_NAME = 120  # characters, that every file system takes
@@ -18,6 +18,8 @@ def bank_location(teacher_bank: str, bank_folder: str) -> BankLocation:
     output = Path(folder_paths.get_output_directory()).resolve()
     folder = (output / bank_folder).resolve()
     if folder == output or not folder.is_relative_to(output) or any(len(part) > LONGEST_NAME for part in folder.parts):
-        raise ValueError(f'bank_folder: "{bank_folder[:60]}" is no folder below ComfyUI\'s output folder; enter a name, for '
-                         "example teacher_bank, or nothing.")
+        raise ValueError(
+            f'bank_folder: "{bank_folder[:60]}" is no folder below ComfyUI\'s output folder; enter a name, for '
+            "example teacher_bank, or nothing."
+        )
     return BankLocation(teacher_bank, folder, reused=True)

@@ -21,9 +21,9 @@ from ..evaluation.lucas_kanade import lucas_kanade
 from ..evaluation.raft import VBENCH_WEIGHTS, Raft
 from ..evaluation.video_plot import video_plot
 from ..evaluation.video_table import Row, clip_rows, face_rows, markdown, missing_clip_rows, motion_rows
+from ..host.autograd import managed, resident
 from ..rewards.faces import FaceModel, Identity
 from ..rewards.semantic import SemanticReward
-from ..training.host_autograd import managed, resident
 from .wire_types import CATEGORY, FaceModelType, IdentityType, SemanticRewardType
 
 FLOW_FOLDER = "optical_flow"
@@ -52,16 +52,25 @@ class EvaluateVideo(io.ComfyNode):
                     "opencv/yunet + sface where antelopev2 was rewarded. The table warns of one that is no judge.",
                 ),
                 io.String.Input(
-                    "prompt", default="", multiline=True, optional=True,
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    optional=True,
                     tooltip="The prompt of the video, for CLIP-T. Empty: CLIP-T is not measured.",
                 ),
                 SemanticRewardType.Input(
-                    "semantic_reward", optional=True,
+                    "semantic_reward",
+                    optional=True,
                     tooltip="A CLIP model, for CLIP-T, CLIP-I and Temporal Consistency. Without it they are not measured. "
                     "The figures depend on the model; the literature's are of OpenAI's CLIP.",
                 ),
                 io.Float.Input(
-                    "fps", default=8.0, min=0.1, max=240.0, step=0.1, optional=True,
+                    "fps",
+                    default=8.0,
+                    min=0.1,
+                    max=240.0,
+                    step=0.1,
+                    optional=True,
                     tooltip="Frames a second of the video: motion is measured between frames about 1/8 second apart, as "
                     "VBench does. Get Video Components gives it.",
                 ),
@@ -83,8 +92,13 @@ class EvaluateVideo(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, images: Tensor, identity: Identity, face_model: FaceModel, prompt: str = "",
-        semantic_reward: SemanticReward | None = None, fps: float = 8.0,
+        cls,
+        images: Tensor,
+        identity: Identity,
+        face_model: FaceModel,
+        prompt: str = "",
+        semantic_reward: SemanticReward | None = None,
+        fps: float = 8.0,
     ) -> io.NodeOutput:
         frames = frames_of(images)
         if not fps > 0:
@@ -123,9 +137,7 @@ def _progress(length: int, fps: float, with_clip: bool) -> Callable[[], None]:
     return lambda: bar.update(1)
 
 
-def _faces(
-    frames: Tensor, identity: Identity, judge: FaceModel, advance: Callable[[], None]
-) -> tuple[FaceSimilarity, list[Row]]:
+def _faces(frames: Tensor, identity: Identity, judge: FaceModel, advance: Callable[[], None]) -> tuple[FaceSimilarity, list[Row]]:
     with resident(managed(judge.networks)):
         references = reference_embeddings(identity, judge)
         faces = face_similarity(judge, frames, references, advance)
@@ -145,8 +157,10 @@ def _flow() -> tuple[Callable[[Tensor, Tensor], Tensor], str, str]:
     not VBench's, or empty."""
     files = [name for name in folder_paths.get_filename_list(FLOW_FOLDER) if FLOW_WEIGHTS in name.lower()]
     if not files:
-        return lucas_kanade, CLASSICAL_FLOW, (
-            f"not VBench's flow, as {VBENCH_WEIGHTS} of torchvision is not in models/{FLOW_FOLDER}"
+        return (
+            lucas_kanade,
+            CLASSICAL_FLOW,
+            (f"not VBench's flow, as {VBENCH_WEIGHTS} of torchvision is not in models/{FLOW_FOLDER}"),
         )
     file = VBENCH_WEIGHTS if VBENCH_WEIGHTS in files else files[0]
     try:
@@ -179,4 +193,3 @@ def _photos(identity: Identity) -> list[Tensor]:
 
 def _headline(rows: list[Row]) -> str:
     return "\n".join(f"{row.metric}: {row.value}" for row in rows)
-

@@ -32,6 +32,5 @@ class LoadDemo(io.ComfyNode):
     def execute(cls) -> io.NodeOutput:
         with torch.inference_mode(False):
             return io.NodeOutput(
-                load_model(), load_clip(), load_vae(),
-                load_face_model("reward"), load_face_model("judge"), load_semantic_reward(),
+                load_model(), load_clip(), load_vae(), load_face_model("reward"), load_face_model("judge"), load_semantic_reward()
             )

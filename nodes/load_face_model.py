@@ -37,15 +37,20 @@ class LoadFaceModel(io.ComfyNode):
                     "research only. demo: the bundled recognizer of the drawn demo people; it knows no photographs.",
                 ),
                 io.Combo.Input(
-                    "precision", options=list(PRECISIONS), default="fp32", advanced=True,
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="fp32",
+                    advanced=True,
                     tooltip="Number format of the recognizer. bf16 halves its memory; similarities change a little.",
                 ),
                 io.Custom("FACE_DETECTION_MODEL").Input(
-                    "detector", optional=True,
+                    "detector",
+                    optional=True,
                     tooltip="ComfyUI's own Load Face Detection Model (MediaPipe), to find faces with it instead.",
                 ),
                 FaceModelType.Input(
-                    "also", optional=True,
+                    "also",
+                    optional=True,
                     tooltip="A second face model: similarities are then the mean of both recognizers', which is harder "
                     "to fool than one. Judge with a third.",
                 ),
@@ -93,8 +98,7 @@ def _names() -> list[str]:
 
 def _remedy(model_name: str) -> str:
     if model_name == OPENCV_PAIR:
-        return ("put face_detection_yunet_2023mar.onnx and face_recognition_sface_2021dec.onnx of the OpenCV zoo "
-                "into models/face")
+        return "put face_detection_yunet_2023mar.onnx and face_recognition_sface_2021dec.onnx of the OpenCV zoo into models/face"
     source, _, name = model_name.partition("/")
     if source == "insightface" and name.endswith(".onnx"):
         return "put it into models/insightface"

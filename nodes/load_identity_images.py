@@ -6,10 +6,10 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ..host.autograd import managed, resident
 from ..rewards.faces import FaceModel
 from ..rewards.photo_checks import choose_photos
 from ..rewards.photos import MAX_PHOTOS, folder_fingerprint, list_identity_folders, photos_of_batch, read_folder
-from ..training.host_autograd import managed, resident
 from .wire_types import CATEGORY, FaceModelType, IdentityType
 
 DEMO_IDENTITIES = Path(__file__).parent.parent / "demo" / "identities"
@@ -49,8 +49,10 @@ class LoadIdentityImages(io.ComfyNode):
     def validate_inputs(cls, folder=None):
         if folder in (None, NO_FOLDER) or folder in _folders():
             return True
-        return (f"folder: {folder} is not there any more, or holds no pictures; refresh (R) and choose another folder of "
-                "the input folder.")
+        return (
+            f"folder: {folder} is not there any more, or holds no pictures; refresh (R) and choose another folder of "
+            "the input folder."
+        )
 
     @classmethod
     def fingerprint_inputs(cls, folder=None, **kwargs):

@@ -32,9 +32,7 @@ class LoadMotionModule(io.ComfyNode):
             "A batch of latents (16 frames is what they were trained on) is then one video.",
             search_aliases=["AnimateDiff", "motion module", "mm_sd_v15", "v3_sd15_mm", "PersonalVideo"],
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="A Stable Diffusion 1.5 model; LoRAs may be on it already or follow later."
-                ),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.5 model; LoRAs may be on it already or follow later."),
                 io.Combo.Input(
                     "motion_module",
                     options=folder_paths.get_filename_list(FOLDER),

@@ -32,12 +32,17 @@ class LoadSemanticReward(io.ComfyNode):
                     "model_name",
                     options=_files(),
                     tooltip="HPS_v2.1_compressed.pt or HPS_v2_compressed.pt (the paper's), PickScore or a CLIP model with "
-                    "both towers, in models/reward or models/clip_vision. Keep \"HPS\" in the name of an HPS file, and "
-                    "\"laion\" or \"datacomp\" in that of a ViT-B or ViT-L trained on LAION or DataComp: they are used "
+                    'both towers, in models/reward or models/clip_vision. Keep "HPS" in the name of an HPS file, and '
+                    '"laion" or "datacomp" in that of a ViT-B or ViT-L trained on LAION or DataComp: they are used '
                     "differently. demo: the bundled scorer of the demo world.",
                 ),
                 io.Float.Input(
-                    "logit_scale", default=0.0, min=0.0, max=1000.0, step=0.1, advanced=True,
+                    "logit_scale",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.1,
+                    advanced=True,
                     tooltip="Factor on the scores before the softmax of the semantic loss, 0 to 1000; higher weighs small "
                     "differences between frames more. 0: the one that the model was trained with (about 100 for HPSv2 and "
                     "CLIP). With 1 the loss does next to nothing.",
@@ -50,10 +55,7 @@ class LoadSemanticReward(io.ComfyNode):
     def validate_inputs(cls, model_name=None):
         if model_name is None or model_name in _files():
             return True
-        return (
-            f"model_name: {model_name} is not there; put it into models/{FOLDER} and refresh (R), "
-            "or choose another file."
-        )
+        return f"model_name: {model_name} is not there; put it into models/{FOLDER} and refresh (R), or choose another file."
 
     @classmethod
     def execute(cls, model_name: str, logit_scale: float = 0.0) -> io.NodeOutput:

@@ -27,41 +27,78 @@ class SampleVideo(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="The prompt, with the trigger word of the identity."),
                 io.Conditioning.Input("negative", tooltip="What to avoid; ignored at cfg 1."),
                 io.Vae.Input("vae", tooltip="The video VAE that belongs to the model."),
-                io.Int.Input("width", default=0, min=0, max=8192, step=8, tooltip="Pixels; 0 is the model's usual width. A "
-                                                                          "wrong value says which ones fit."),
-                io.Int.Input("height", default=0, min=0, max=8192, step=8, tooltip="Pixels; 0 is the model's usual height. "
-                                                                           "A wrong value says which ones fit."),
                 io.Int.Input(
-                    "length", default=0, min=0, max=1024,
+                    "width",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=8,
+                    tooltip="Pixels; 0 is the model's usual width. A wrong value says which ones fit.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=8,
+                    tooltip="Pixels; 0 is the model's usual height. A wrong value says which ones fit.",
+                ),
+                io.Int.Input(
+                    "length",
+                    default=0,
+                    min=0,
+                    max=1024,
                     tooltip="Frames; 0 is the model's usual length. Most video VAEs take 4k+1 (33, 61, 81), LTX-Video "
                     "8k+1, AnimateDiff any up to 32; a wrong value says which ones fit.",
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
                     tooltip="The initial noise: the same seed and settings give the same clip.",
                 ),
                 io.Int.Input(
-                    "steps", default=0, min=0, max=1000,
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=1000,
                     tooltip="Sampling steps; more are slower and finer. 0 is the model's usual number. Use those of the "
                     "training.",
                 ),
                 io.Float.Input(
-                    "cfg", default=0.0, min=0.0, max=100.0, step=0.1,
+                    "cfg",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
                     tooltip="Guidance scale: higher follows the prompt more, and too high harms the picture; 1 switches "
                     "guidance off and halves the time. 0 is the model's usual value, which is 1 for models with embedded "
                     "guidance (HunyuanVideo).",
                 ),
                 io.Combo.Input(
-                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler",
+                    "sampler_name",
+                    options=comfy.samplers.SAMPLER_NAMES,
+                    default="euler",
                     tooltip="euler is what training uses; any other one works.",
                 ),
-                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple",
-                               tooltip="Noise schedule; use that of the training."),
-                io.Float.Input("fps", default=16.0, min=1.0, max=120.0, step=1.0,
-                               tooltip="Frames a second of the video; changes its speed, not its frames."),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.SCHEDULER_NAMES,
+                    default="simple",
+                    tooltip="Noise schedule; use that of the training.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=16.0,
+                    min=1.0,
+                    max=120.0,
+                    step=1.0,
+                    tooltip="Frames a second of the video; changes its speed, not its frames.",
+                ),
                 io.Latent.Input(
-                    "latent_image", optional=True,
-                    tooltip="Latents to start from; width, height and length are then ignored.",
+                    "latent_image", optional=True, tooltip="Latents to start from; width, height and length are then ignored."
                 ),
             ],
             outputs=[
@@ -72,8 +109,23 @@ class SampleVideo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, vae, width, height, length, seed, steps, cfg, sampler_name, scheduler,
-                fps, latent_image=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        positive,
+        negative,
+        vae,
+        width,
+        height,
+        length,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        fps,
+        latent_image=None,
+    ) -> io.NodeOutput:
         defaults = defaults_of(model.model)
         if latent_image is None:
             size = clip_size(defaults, width, height, length)
@@ -81,8 +133,7 @@ class SampleVideo(io.ComfyNode):
         else:
             check_vae_fits(model, vae)
         (latent,) = core_nodes.common_ksampler(
-            model, seed, steps or defaults.steps, cfg or defaults.cfg, sampler_name, scheduler, positive, negative,
-            latent_image,
+            model, seed, steps or defaults.steps, cfg or defaults.cfg, sampler_name, scheduler, positive, negative, latent_image
         )
         images = vae.decode(latent["samples"]).flatten(0, -4)
         video = SyntheticVideo(Types.VideoComponents(images=images, frame_rate=Fraction(fps)))

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 from server import PromptServer
 from torch import Tensor
 
-from ..training.bank_location import BankLocation
-from ..training.memory_use import MemoryUse
+from ..host.memory_use import MemoryUse
 from ..training.report import gist, in_time, mean
 from ..training.run import COMPARISON, TrainingRun
 from ..training.state import StepRecord
-from ..training.teacher_bank import BankProgress
+from ..training.teacher.bank import BankProgress
+from ..training.teacher.location import BankLocation
 
 PREVIEW_SIZE, CAPTION_HEIGHT, CAPTION_SIZE = 768, 36, 24  # pixels; a node shows it at about half its size
 AVERAGED_STEPS = 20
@@ -134,8 +134,10 @@ class TrainProgress:
         similarity, loss, faces = (
             mean(getattr(record, name) for record in recent) for name in ("similarity", "loss", "hit_rate")
         )
-        return (f"Training: step {step} of {total}, {in_time(median(self._durations) * (total - step))} left; "
-                f"similarity {similarity:.2f}, loss {loss:.3f}, faces found {faces:.0%}, {self.memory}")
+        return (
+            f"Training: step {step} of {total}, {in_time(median(self._durations) * (total - step))} left; "
+            f"similarity {similarity:.2f}, loss {loss:.3f}, faces found {faces:.0%}, {self.memory}"
+        )
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:

@@ -55,8 +55,10 @@ class FaceModelPair(FaceModel):
     def __init__(self, first: FaceModel, second: FaceModel):
         for model in (first, second):
             if not isinstance(model, AlignedFaceModel):
-                raise ValueError(f"also: {model.name} cannot be one of two recognizers; "
-                                 "connect face models for photographs, each with a recognizer of its own.")
+                raise ValueError(
+                    f"also: {model.name} cannot be one of two recognizers; "
+                    "connect face models for photographs, each with a recognizer of its own."
+                )
         self.first, self.second = first, second
         self.name, self.finder = f"{first.name} + {second.name}", first.finder
         self.licence = first.licence if first.licence == second.licence else f"{first.licence}; {second.licence}"

@@ -14,8 +14,7 @@ TEMPLATE_SIZE = 112
 # Where ArcFace, SFace and their kin expect the left eye, right eye, nose tip and mouth corners (as
 # seen in the picture) in a crop of 112 x 112 pixels.
 TEMPLATE = torch.tensor(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
-    dtype=torch.float64,
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], dtype=torch.float64
 )
 MAX_STEP = 1.5  # frame pixels between samples; above it bilinear sampling skips pixels and crops flicker
 

@@ -11,10 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-TOWERS = {
-    "vision": ("vision_model.", "visual_projection."),
-    "text": ("text_model.", "text_projection."),
-}
+TOWERS = {"vision": ("vision_model.", "visual_projection."), "text": ("text_model.", "text_projection.")}
 
 # open_clip's name -> transformers' name. Matrices that open_clip keeps transposed are in _TRANSPOSED.
 _VISION_NAMES = {
@@ -152,10 +149,7 @@ def _read_torch(path: Path):
 def _tower(tensors: dict[str, Tensor], tower: str) -> dict[str, Tensor]:
     """The weights of a tower under transformers' names, still in the file's precision."""
     prefixes = TOWERS[tower]
-    weights = {
-        name: value for name, value in tensors.items()
-        if name.startswith(prefixes) and not name.endswith("position_ids")
-    }
+    weights = {name: value for name, value in tensors.items() if name.startswith(prefixes) and not name.endswith("position_ids")}
     if weights:
         return weights
     names = _VISION_NAMES if tower == "vision" else _TEXT_NAMES
@@ -203,11 +197,7 @@ def _text_settings(weights: dict[str, Tensor]) -> dict[str, int]:
 def _block_settings(weights: dict[str, Tensor], prefix: str, width: int) -> dict[str, int]:
     ends = "mlp.fc1.bias"
     layers = [value for name, value in weights.items() if name.startswith(f"{prefix}encoder.") and name.endswith(ends)]
-    return {
-        "hidden_size": width,
-        "intermediate_size": len(layers[0]) if layers else 4 * width,
-        "num_hidden_layers": len(layers),
-    }
+    return {"hidden_size": width, "intermediate_size": len(layers[0]) if layers else 4 * width, "num_hidden_layers": len(layers)}
 
 
 def _activation(name: str, vision_width: int) -> str:

@@ -41,8 +41,9 @@ def _load_detector(files: FaceFiles, scrfd: Path | None) -> Detector:
     if scrfd is not None:
         return Scrfd(scrfd)
     if files.yunet is None:
-        raise ValueError(f"{files.name}: it has no face detector; put {YUNET_FILE} of the OpenCV zoo into models/face, "
-                         "or connect detector.")
+        raise ValueError(
+            f"{files.name}: it has no face detector; put {YUNET_FILE} of the OpenCV zoo into models/face, or connect detector."
+        )
     return YuNet(files.yunet)
 
 
@@ -50,8 +51,9 @@ def _search(pack: Path, name: str) -> tuple[Path, Path | None]:
     """Recognizer and detector of an insightface pack, told apart by what goes in and what comes out."""
     nested = nested_pack(pack)
     if nested:
-        raise ValueError(f"{name}: its files lie one folder too deep, in {pack.name}/{nested.name}; "
-                         f"move them up into {pack.name}.")
+        raise ValueError(
+            f"{name}: its files lie one folder too deep, in {pack.name}/{nested.name}; move them up into {pack.name}."
+        )
     recognizers, detectors = [], []
     files = sorted(pack.glob("*.onnx"))
     for file in files:
@@ -61,6 +63,8 @@ def _search(pack: Path, name: str) -> tuple[Path, Path | None]:
         elif outputs == 1 and size in (None, (TEMPLATE_SIZE, TEMPLATE_SIZE)):
             recognizers.append(file)
     if not recognizers:
-        raise ValueError(f"{name}: it has no face recognizer, only {', '.join(file.name for file in files)}; "
-                         f"unzip the whole pack into {pack.name}.")
+        raise ValueError(
+            f"{name}: it has no face recognizer, only {', '.join(file.name for file in files)}; "
+            f"unzip the whole pack into {pack.name}."
+        )
     return recognizers[0], detectors[0] if detectors else None

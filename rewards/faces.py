@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from .alignment import crop_similarity, matrix_scale
 
-
 # Of the smallest face that a reference photo may have: in a generated frame less is enough, 40 of 64 pixels.
 FRAME_SHARE = 0.625
 

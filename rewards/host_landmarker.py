@@ -28,9 +28,7 @@ class HostLandmarker(Detector):
     def _in_picture(self, picture: np.ndarray) -> list[Detection]:
         for reach in RANGES:
             with torch.inference_mode():
-                [faces] = self._landmarker.detect_batch(
-                    [picture], num_faces=MOST_FACES, score_thresh=FACE_SCORE, variant=reach
-                )
+                [faces] = self._landmarker.detect_batch([picture], num_faces=MOST_FACES, score_thresh=FACE_SCORE, variant=reach)
             if faces:
                 return [_detection(face) for face in faces]
         return []

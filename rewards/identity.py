@@ -17,12 +17,7 @@ class IdentityScore(NamedTuple):
 
 
 def identity_consistency_loss(
-    frames: Tensor,
-    faces: list[Face],
-    identity: Identity,
-    augmentation: str,
-    generator: torch.Generator,
-    cap: float = 0.0,
+    frames: Tensor, faces: list[Face], identity: Identity, augmentation: str, generator: torch.Generator, cap: float = 0.0
 ) -> IdentityScore:
     """L_ICR of Eq. 2: 1 - COSSim(R_id(I_ref), R_id(G_T(z_T, c, i))), mean over frames and references.
 

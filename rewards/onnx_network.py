@@ -93,8 +93,9 @@ class OnnxNetwork(nn.Module):
         for name, there, here in zip(self.output_names, map(torch.from_numpy, expected), own):
             difference = (there - here).abs().max().item()
             if not difference <= SELF_CHECK_TOLERANCE * there.abs().max().item():
-                raise ValueError(f"{self.path.name}: its output {name} differs by {difference:.3g} from onnxruntime's; "
-                                 "choose another file.")
+                raise ValueError(
+                    f"{self.path.name}: its output {name} differs by {difference:.3g} from onnxruntime's; choose another file."
+                )
 
 
 def describe(path: Path) -> tuple[tuple[int, int] | None, int]:
@@ -109,8 +110,9 @@ def _read(path: Path):
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(f"{path.name}: reading it needs the package onnx; run `{INSTALL_ONNX}` "
-                          "in ComfyUI's Python and restart.") from error
+        raise ImportError(
+            f"{path.name}: reading it needs the package onnx; run `{INSTALL_ONNX}` in ComfyUI's Python and restart."
+        ) from error
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # protobuf and onnx each have errors of their own for a damaged file
@@ -149,8 +151,9 @@ def _plan(graph, weights: dict[str, Tensor], file: str) -> list[tuple[Callable, 
             continue
         operator = OPERATORS.get(node.op_type)
         if operator is None:
-            raise ValueError(f"{file}: its operator {node.op_type} is not known here; "
-                             f"choose another export (known: {', '.join(OPERATORS)}).")
+            raise ValueError(
+                f"{file}: its operator {node.op_type} is not known here; choose another export (known: {', '.join(OPERATORS)})."
+            )
         inputs = list(node.input)
         if all(name in weights for name in inputs if name):
             weights[node.output[0]] = operator(attributes, *(weights.get(name) for name in inputs))
@@ -177,8 +180,15 @@ def _padded(x: Tensor, attributes: dict, value: float = 0.0) -> Tensor:
 
 
 def _conv(attributes, x, weight, bias=None):
-    return F.conv2d(_padded(x, attributes), weight, bias, attributes.get("strides", 1), 0,
-                    attributes.get("dilations", 1), attributes.get("group", 1))
+    return F.conv2d(
+        _padded(x, attributes),
+        weight,
+        bias,
+        attributes.get("strides", 1),
+        0,
+        attributes.get("dilations", 1),
+        attributes.get("group", 1),
+    )
 
 
 def _batch_norm(attributes, x, scale, bias, mean, variance):
@@ -186,8 +196,14 @@ def _batch_norm(attributes, x, scale, bias, mean, variance):
 
 
 def _max_pool(attributes, x):
-    return F.max_pool2d(_padded(x, attributes, -math.inf), attributes["kernel_shape"], attributes.get("strides", 1),
-                        0, attributes.get("dilations", 1), bool(attributes.get("ceil_mode", 0)))
+    return F.max_pool2d(
+        _padded(x, attributes, -math.inf),
+        attributes["kernel_shape"],
+        attributes.get("strides", 1),
+        0,
+        attributes.get("dilations", 1),
+        bool(attributes.get("ceil_mode", 0)),
+    )
 
 
 def _gemm(attributes, a, b, c=None):
@@ -210,8 +226,7 @@ def _resize(attributes, x, *others):
     scales = others[1].tolist() if len(others) > 1 and others[1] is not None and others[1].numel() else []
     whole = len(scales) == 4 and scales[:2] == [1, 1] and all(scale == int(scale) for scale in scales)
     if attributes.get("mode", b"nearest") != b"nearest" or not whole:
-        raise ValueError("Resize is known here only for whole-number enlargement with nearest pixels; "
-                         "choose another export.")
+        raise ValueError("Resize is known here only for whole-number enlargement with nearest pixels; choose another export.")
     return x.repeat_interleave(int(scales[2]), 2).repeat_interleave(int(scales[3]), 3)
 
 

@@ -49,12 +49,16 @@ class Recognizer(nn.Module):
         side = TEMPLATE_SIZE
         if self.network.input_size not in (None, (side, side)):
             height, width = self.network.input_size
-            raise ValueError(f"{file}: it takes pictures of {width} x {height}, and a face recognizer of this kind "
-                             f"{side} x {side}; choose another file.")
+            raise ValueError(
+                f"{file}: it takes pictures of {width} x {height}, and a face recognizer of this kind "
+                f"{side} x {side}; choose another file."
+            )
         with torch.no_grad():
             outputs = self.network(torch.zeros(2, 3, side, side))
         shapes = [tuple(output.shape) for output in outputs]
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 2 or shapes[0][1] < SMALLEST_EMBEDDING:
             listed = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
-            raise ValueError(f"{file}: for 2 faces it gives {listed}, and a recognizer 2 x {SMALLEST_EMBEDDING} or more "
-                             "numbers, one embedding a face; choose another file.")
+            raise ValueError(
+                f"{file}: for 2 faces it gives {listed}, and a recognizer 2 x {SMALLEST_EMBEDDING} or more "
+                "numbers, one embedding a face; choose another file."
+            )

@@ -35,8 +35,10 @@ class Scrfd(Detector):
             self._model = get_model(str(path), providers=providers)
             self._model.prepare(ctx_id=0, input_size=SEARCH_SIZE, det_thresh=FACE_SCORE)
         except Exception as error:  # onnxruntime's errors have no common class
-            raise ValueError(f"{Path(path).name}: insightface cannot load this detector "
-                             f"({str(error).splitlines()[0][:120]}); unzip the pack again.") from error
+            raise ValueError(
+                f"{Path(path).name}: insightface cannot load this detector "
+                f"({str(error).splitlines()[0][:120]}); unzip the pack again."
+            ) from error
 
     @torch.no_grad()
     def detect(self, frames: Tensor) -> list[list[Detection]]:
@@ -69,6 +71,8 @@ def _import_insightface():
     except ImportError as error:
         missing = [package for module, package in INSIGHTFACE_NEEDS.items() if find_spec(module) is None]
         line = " && ".join([INSTALL_INSIGHTFACE] + ([f"pip install {' '.join(missing)}"] if missing else []))
-        raise ImportError(f"Finding faces with an insightface pack needs insightface; run `{line}` in ComfyUI's Python "
-                          "and restart, or choose opencv/yunet + sface.") from error
+        raise ImportError(
+            f"Finding faces with an insightface pack needs insightface; run `{line}` in ComfyUI's Python "
+            "and restart, or choose opencv/yunet + sface."
+        ) from error
     return onnxruntime, get_model

@@ -30,8 +30,7 @@ class YuNet(Detector):
         self.name, self.network = Path(path).name, OnnxNetwork(path)
         expected = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
         if self.network.output_names != expected:
-            raise ValueError(f"{Path(path).name}: it is no YuNet face detector; "
-                             f"take {YUNET_FILE} of the OpenCV zoo.")
+            raise ValueError(f"{Path(path).name}: it is no YuNet face detector; take {YUNET_FILE} of the OpenCV zoo.")
         self.network.check()
 
     @torch.no_grad()

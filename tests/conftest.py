@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from comfy_host import SetupError
-from comfy_process import load_pack, open_host
-from comfy_server import ComfyServer
+
+from devkit.comfy_host import SetupError
+from devkit.comfy_process import load_pack, open_host
+from devkit.comfy_server import ComfyServer
 
 
 def pytest_configure(config):
@@ -56,7 +57,8 @@ def pytest_runtest_makereport(item):
 def demo(pack):
     """The demo models, loaded under inference mode as ComfyUI's executor loads them."""
     import torch
-    from demo_world import DemoWorld
+
+    from devkit.demo_world import DemoWorld
 
     with torch.inference_mode():
         return DemoWorld(pack)

@@ -1,9 +1,10 @@
 """Fixtures: ComfyUI's server with the pack, and its frontend in a headless Chromium."""
 
 import pytest
-from browser import Browser
-from comfy_host import SetupError, find_host
-from comfy_server import ComfyServer
+
+from devkit.comfy_host import SetupError, find_host
+from devkit.comfy_server import ComfyServer
+from tools.pictures.browser import Browser
 
 
 def pytest_configure(config):

@@ -7,8 +7,9 @@ import sys
 import av
 import numpy as np
 import pytest
-from comfy_host import ROOT
 from PIL import Image
+
+from devkit.comfy_host import ROOT
 
 COLOURS = {"ours": (20, 160, 60), "theirs": (190, 40, 40)}
 """Of all pixels of a method's videos but a moving square: how the test knows what hides behind left and right."""
@@ -58,13 +59,13 @@ def file(tmp_path_factory):
         (folder / "photos" / person).mkdir(parents=True)
         Image.new("RGB", (48, 64), "teal").save(folder / "photos" / person / "1.png")
     sides = [f"{method}={folder / method}" for method in COLOURS]
-    run("blind_page.py", *sides, "--references", folder / "photos", "--out", folder / "study.html")
+    run("blind_page", *sides, "--references", folder / "photos", "--out", folder / "study.html")
     return folder / "study.html"
 
 
 def run(tool: str, *arguments) -> str:
-    command = [sys.executable, ROOT / "tools" / tool, *arguments]
-    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, "-m", f"benchmarks.user_study.{tool}", *arguments]
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
 @pytest.fixture
@@ -121,8 +122,13 @@ def test_answers_reach_the_methods_they_were_meant_for(rater, tmp_path):
 
     answers = save(rater, "#save-end", tmp_path)
     assert len(answers["answers"]) == 12 and {each["clip"] for each in answers["answers"]} == set(CLIPS)
-    header, _, ours, theirs = (line.split(" | ") for line in run("blind_tally.py", tmp_path / "answers Ann.json").splitlines())
-    assert [name.strip(" |") for name in header[1:]] == ["Identity Fidelity", "Text Alignment", "Dynamic Degree", "Overall Quality"]
+    header, _, ours, theirs = (line.split(" | ") for line in run("blind_tally", tmp_path / "answers Ann.json").splitlines())
+    assert [name.strip(" |") for name in header[1:]] == [
+        "Identity Fidelity",
+        "Text Alignment",
+        "Dynamic Degree",
+        "Overall Quality",
+    ]
     assert [cell.split(" ")[0] for cell in ours[1:]] == ["100%", "50%", "0%", "100%"]
     assert [cell.split(" ")[0] for cell in theirs[1:]] == ["0%", "50%", "100%", "0%"]
 

@@ -1,8 +1,8 @@
 """Every node of the pack as the user meets it: help page, tooltips, folded advanced inputs, the first screenful."""
 
-
 import pytest
-from comfy_host import ROOT
+
+from devkit.comfy_host import ROOT
 
 NODES = sorted(path.name for path in (ROOT / "web" / "docs").iterdir() if path.is_dir())
 
@@ -16,8 +16,11 @@ def desk(browser, server):
 
 
 def add_alone(screen, kind: str) -> None:
-    screen.page.evaluate("""(kind) => { app.graph.clear(); const node = LiteGraph.createNode(kind); node.pos = [500, 250];
-      app.graph.add(node); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true); }""", kind)
+    screen.page.evaluate(
+        """(kind) => { app.graph.clear(); const node = LiteGraph.createNode(kind); node.pos = [500, 250];
+      app.graph.add(node); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true); }""",
+        kind,
+    )
     screen.pause(700)
 
 

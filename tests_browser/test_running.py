@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from comfy_client import PromptError
+
+from devkit.comfy_client import PromptError
 
 TRAIN = "PersonalVideoTrainAdapter"
 TRAIN_TEMPLATE, SAMPLE_TEMPLATE = "Demo 1 - Train an identity", "Demo 2 - Sample with identity and style LoRA"
@@ -47,7 +48,9 @@ def test_training_shows_its_progress_its_preview_and_its_results(screen, server)
     (lora,) = (server.base / "output" / "loras").glob("demo identity_*.safetensors")
     screen.page.keyboard.press("r")
     screen.pause()
-    assert lora.name in screen.page.evaluate("() => LiteGraph.createNode('PersonalVideoApplyLateStepLora').widgets[0].options.values")
+    assert lora.name in screen.page.evaluate(
+        "() => LiteGraph.createNode('PersonalVideoApplyLateStepLora').widgets[0].options.values"
+    )
 
 
 @pytest.mark.parametrize("name", [SAMPLE_TEMPLATE, "Demo 3 - Two style LoRAs", "Demo 5 - Core KSampler"])

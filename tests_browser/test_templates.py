@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from comfy_host import ROOT
-from workflow_api import NOTES, has_control, input_specs, is_socket, to_api
+
+from devkit.comfy_host import ROOT
+from devkit.workflow_api import NOTES, has_control, input_specs, is_socket, to_api
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 SMALLEST_LETTERS = 8 / 14

@@ -1,6 +1,6 @@
 """Prepares everything `make` needs: a virtual environment, a ComfyUI, and the packages of both.
 
-    python3 tools/bootstrap.py
+    python3 -m tools.bootstrap
 
 Standard library only. The first run downloads about 3 GB (PyTorch is most of it); later runs find
 their own work, touch no network and return at once. The environment is always the pack's own
@@ -20,7 +20,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from comfy_host import DOWNLOADED, ROOT, WORK, SetupError, find_host
+from devkit.comfy_host import DOWNLOADED, ROOT, WORK, SetupError, find_host
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -134,7 +134,9 @@ def install_packages(host: Path) -> None:
 def pip(*arguments, failed: str) -> None:
     """Runs the environment's pip. Raises SetupError with `failed` as its beginning."""
     if not run(PYTHON, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments):
-        raise SetupError(f"{failed}; its own message is above, and a missing network connection or a full disk is the usual cause.")
+        raise SetupError(
+            f"{failed}; its own message is above, and a missing network connection or a full disk is the usual cause."
+        )
 
 
 def run(*command, quiet: bool = False) -> bool:

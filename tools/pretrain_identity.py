@@ -1,14 +1,14 @@
 """Trains the identity LoRA that the pack ships, so that the sampling template runs untouched.
 
-    .venv/bin/python tools/pretrain_identity.py
+.venv/bin/python -m tools.pretrain_identity
 """
 
 import shutil
 
-from comfy_host import ROOT, WORK, find_host
-from comfy_server import ComfyServer
-from run_demo import Demo
-from workflows_demo import IDENTITY
+from devkit.comfy_host import ROOT, WORK, find_host
+from devkit.comfy_server import ComfyServer
+from tools.run_demo import Demo
+from tools.workflows.demo import IDENTITY
 
 
 def main() -> None:

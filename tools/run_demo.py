@@ -18,14 +18,14 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 from tqdm import tqdm
 
-from comfy_host import ROOT, WORK, find_host
-from comfy_server import ComfyServer
-from demo_metrics import DemoMetrics
+from devkit.comfy_host import ROOT, WORK, find_host
+from devkit.comfy_server import ComfyServer
+from devkit.demo_metrics import DemoMetrics
+from devkit.workflow_api import to_api
 from personalvideo_pack.evaluation.compare import Comparison, compare_sheet
 from personalvideo_pack.evaluation.judges import judge_warning
 from personalvideo_pack.evaluation.report import report_plot
-from workflow_api import to_api
-from workflows_demo import SAMPLE, TRAIN
+from tools.workflows.demo import SAMPLE, TRAIN
 
 OUTPUT = ROOT / "output" / "demo"
 IDENTITIES = ROOT / "demo" / "identities"
@@ -102,16 +102,28 @@ def run(identities: int, seed: int) -> dict:
             photos = [_frames(path.read_bytes())[0] for path in sorted((IDENTITIES / name).glob("*.png"))]
             references = metrics.references(photos)
             rows.append(_row(name, seconds, metrics, references, prompts, base, after))
-            comparisons.append(Comparison(name, photos, prompts[:SHOWN], [
-                ("base", [clip for clip, _ in base[:SHOWN]]),
-                ("identity", [clip for clip, _ in after[:SHOWN]]),
-                ("identity\n+ style LoRA", [clip for clip, _ in styled]),
-            ]))
+            comparisons.append(
+                Comparison(
+                    name,
+                    photos,
+                    prompts[:SHOWN],
+                    [
+                        ("base", [clip for clip, _ in base[:SHOWN]]),
+                        ("identity", [clip for clip, _ in after[:SHOWN]]),
+                        ("identity\n+ style LoRA", [clip for clip, _ in styled]),
+                    ],
+                )
+            )
             if len(rows) == 1:
                 (OUTPUT / "before.webp").write_bytes(base[0][1])
                 (OUTPUT / "after.webp").write_bytes(after[0][1])
-    report = {"identities": rows, "total_seconds": round(time.monotonic() - started, 1), "seed": seed,
-              "prompts": len(prompts), "judge_warning": judge_warning(metrics.reward, metrics.judge)}
+    report = {
+        "identities": rows,
+        "total_seconds": round(time.monotonic() - started, 1),
+        "seed": seed,
+        "prompts": len(prompts),
+        "judge_warning": judge_warning(metrics.reward, metrics.judge),
+    }
     (OUTPUT / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     report_plot(report, OUTPUT / "report.png")
     compare_sheet(comparisons, OUTPUT / "compare.png")
@@ -149,11 +161,13 @@ def main() -> None:
     arguments = parser.parse_args()
     report = run(arguments.identities, arguments.seed)
     for row in report["identities"]:
-        print(f"{row['name']}: judge {row['judge_before']:.2f} -> {row['judge_after']:.2f}, "
-              f"attributes {row['attributes_before']:.2f} -> {row['attributes_after']:.2f}, "
-              f"motion {row['dynamic_before']:.2f} -> {row['dynamic_after']:.2f} pixels a frame, "
-              f"prompt {row['prompt_before']:.3f} -> {row['prompt_after']:.3f}, "
-              f"change outside the head {row['drift_outside_head']:.3f}, trained in {row['train_seconds']:.0f} s")
+        print(
+            f"{row['name']}: judge {row['judge_before']:.2f} -> {row['judge_after']:.2f}, "
+            f"attributes {row['attributes_before']:.2f} -> {row['attributes_after']:.2f}, "
+            f"motion {row['dynamic_before']:.2f} -> {row['dynamic_after']:.2f} pixels a frame, "
+            f"prompt {row['prompt_before']:.3f} -> {row['prompt_after']:.3f}, "
+            f"change outside the head {row['drift_outside_head']:.3f}, trained in {row['train_seconds']:.0f} s"
+        )
     print(f"{report['total_seconds']:.0f} s in all; look at {OUTPUT.relative_to(ROOT)}/compare.png")
 
 

@@ -24,8 +24,7 @@ def joined(conditions: list[list[dict]]) -> list[dict] | None:
             if not (_shape(value) == _shape(other["model_conds"][name]) and value.can_concat(other["model_conds"][name])):
                 return None
     batch = {
-        name: value._copy_with(value.concat([other["model_conds"][name] for other in others]))
-        for name, value in tensors.items()
+        name: value._copy_with(value.concat([other["model_conds"][name] for other in others])) for name, value in tensors.items()
     }
     return [{**first, "model_conds": batch}]
 
@@ -53,8 +52,7 @@ def most_together(latent: Tensor, required: Callable[[list[int]], float], free: 
     return fit
 
 
-def batches(clips: list[tuple[int, int]], size: int, together: Callable[[int, int], bool]
-            ) -> Iterator[list[tuple[int, int]]]:
+def batches(clips: list[tuple[int, int]], size: int, together: Callable[[int, int], bool]) -> Iterator[list[tuple[int, int]]]:
     """``clips`` (prompt, noise seed) in groups of at most ``size`` whose prompts can share a call, by ``together``."""
     waiting = list(clips)
     while waiting:

@@ -7,13 +7,28 @@ import torch
 from torch import Tensor
 
 from ..rewards.faces import Face, Identity
-from .bank_location import in_words
+from .teacher.location import in_words
 
 # Crops embedded at once: bounds the memory of a large recognizer.
 EMBEDDED_TOGETHER = 16
 # What people compare between runs; the file has all of them.
-SETTINGS = ("sampling_steps", "cfg", "scheduler", "gradient_steps", "rank", "alpha", "learning_rate", "learning_rate_schedule",
-            "identity_weight", "semantic_weight", "preserve_weight", "augmentation", "identity_cap", "bank_seeds", "seed")
+SETTINGS = (
+    "sampling_steps",
+    "cfg",
+    "scheduler",
+    "gradient_steps",
+    "rank",
+    "alpha",
+    "learning_rate",
+    "learning_rate_schedule",
+    "identity_weight",
+    "semantic_weight",
+    "preserve_weight",
+    "augmentation",
+    "identity_cap",
+    "bank_seeds",
+    "seed",
+)
 
 
 @torch.no_grad()
@@ -23,7 +38,7 @@ def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]
     found = [index for index, face in enumerate(faces) if face is not None]
     similarities = []
     for start in range(0, len(found), EMBEDDED_TOGETHER):
-        part = found[start:start + EMBEDDED_TOGETHER]
+        part = found[start : start + EMBEDDED_TOGETHER]
         crops = model.crop(frames[part].to(model.device), [faces[index] for index in part])
         similarities += identity.similarity(model.embed(crops)).tolist()
     return mean(similarities)
@@ -65,8 +80,10 @@ def report(run, phases: Mapping[str, float], memory: str) -> str:
 def gist(run) -> str:
     """One line: what came out, and where it is."""
     before, after = run.similarities
-    return (f"Done: similarity to the photos {before:.2f} before, {after:.2f} after, on a clip that training never saw; "
-            f"saved as {run.lora_path.name}.")
+    return (
+        f"Done: similarity to the photos {before:.2f} before, {after:.2f} after, on a clip that training never saw; "
+        f"saved as {run.lora_path.name}."
+    )
 
 
 def mean(values: Iterable[float]) -> float:

@@ -14,12 +14,19 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .checkpointing import recomputed
-from .clip_batches import joined, most_together
-from .host_autograd import (
-    attention_for_training, differentiable_kernels, forget_compilation, frozen, moving_weights, restore_quantised, revive,
-    revive_model, training_mode,
+from ..host.autograd import (
+    attention_for_training,
+    differentiable_kernels,
+    forget_compilation,
+    frozen,
+    moving_weights,
+    restore_quantised,
+    revive,
+    revive_model,
+    training_mode,
 )
+from ..host.checkpointing import recomputed
+from .clip_batches import joined, most_together
 
 Conditioning = list
 
@@ -30,8 +37,9 @@ class Rollout:
     sigmas: [steps + 1], the last one 0.
     """
 
-    def __init__(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, extra_args: dict,
-                 latent: Tensor, prompt_sizes: list[int]):
+    def __init__(
+        self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, extra_args: dict, latent: Tensor, prompt_sizes: list[int]
+    ):
         self.guider = guider
         self.sigmas = sigmas
         self.latent = latent
@@ -70,7 +78,7 @@ class Rollout:
 
     def _positive(self, index: int) -> Conditioning:
         first = sum(self._prompt_sizes[:index])
-        return self._positives[first:first + self._prompt_sizes[index]]
+        return self._positives[first : first + self._prompt_sizes[index]]
 
     def start(self, seed: int) -> Tensor:
         """z_T of section 4.1: pure noise, the same the host draws for ``seed``."""
@@ -114,8 +122,7 @@ class _InsideGuider(comfy.samplers.Sampler):
         self.body = body
         self.prompt_sizes = prompt_sizes
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-               disable_pbar=False):
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
         for loaded in (model_wrap.model_patcher, *model_wrap.loaded_models):
             revive_model(loaded.model)
         model_wrap.conds = _detach_conditions(model_wrap.conds)

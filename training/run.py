@@ -19,23 +19,23 @@ from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
 from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
+from ..host.autograd import managed, release, require_host, resident, revive, static_clone
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.semantic import SemanticReward
-from .bank_files import ClipKey
-from .bank_identity import bank_identity
-from .bank_location import BankLocation, Stores, clip_bytes
+from .decoding.frame_decoder import FrameDecoder
 from .draws import Draws
-from .frame_decoder import FrameDecoder
-from .high_noise_expert import check_pair, sample_early_steps
-from .host_autograd import managed, release, require_host, resident, revive, static_clone
-from .memory import Memory
-from .memory_demand import RunParts
+from .memory.demand import RunParts
+from .memory.memory import Memory
 from .report import clip_similarity, report
 from .rollout import Rollout, with_rollout
 from .schedule import first_late_step
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
-from .teacher_bank import BankProgress, StaleBank, TeacherBank, TeacherClip, sampled_by_build
+from .teacher.bank import BankProgress, StaleBank, TeacherBank, TeacherClip, sampled_by_build
+from .teacher.clip_files import ClipKey
+from .teacher.fingerprint import bank_identity
+from .teacher.high_noise_expert import check_pair, sample_early_steps
+from .teacher.location import BankLocation, Stores, clip_bytes
 from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
@@ -125,9 +125,19 @@ class TrainingRun:
         clips = (1 + len(self._all_clips)) * clip_bytes(decoder, latent)
         in_memory = teacher_clips.in_memory(clips) if isinstance(teacher_clips, BankLocation) else teacher_clips is not None
         self.memory = Memory(
-            RunParts(self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, semantic_reward,
-                     self.adapter, settings, min(settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step)),
-            latent, clips if in_memory else 0,
+            RunParts(
+                self.model,
+                self.architecture,
+                decoder,
+                self.reward_networks,
+                self.identity.face_model,
+                semantic_reward,
+                self.adapter,
+                settings,
+                min(settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
+            ),
+            latent,
+            clips if in_memory else 0,
         )
         self.decoder = self.memory.decoder
         self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
@@ -173,8 +183,14 @@ class TrainingRun:
                 self.decoder.prepare()
                 with self.decoder.frozen():
                     bank = TeacherBank(
-                        rollout, self.decoder, self.identity.face_model, self.semantic_reward, text_features,
-                        self.first_late_step, early, stores.clips,
+                        rollout,
+                        self.decoder,
+                        self.identity.face_model,
+                        self.semantic_reward,
+                        text_features,
+                        self.first_late_step,
+                        early,
+                        stores.clips,
                     )
                     self._train(bank, clips, tell, after_step, say)
 
@@ -233,11 +249,22 @@ class TrainingRun:
         return self.teacher_clips.open(identity, self.prompts, (1 + clips) * clip_bytes(self.decoder, self.latent))
 
     def _train(
-        self, bank: TeacherBank, clips: list[ClipKey], tell: Callable[[BankProgress], None], after_step: AfterStep,
+        self,
+        bank: TeacherBank,
+        clips: list[ClipKey],
+        tell: Callable[[BankProgress], None],
+        after_step: AfterStep,
         say: Callable[[str], None],
     ) -> None:
         trainer = Trainer(
-            bank, self.adapter, self.injection, self.identity, self.draws, self.settings, self.state, self.architecture,
+            bank,
+            self.adapter,
+            self.injection,
+            self.identity,
+            self.draws,
+            self.settings,
+            self.state,
+            self.architecture,
             self.memory,
         )
 

@@ -3,12 +3,12 @@
 from torch import Tensor
 
 from ..adapters.late_step import SigmaWindow
-from .high_noise_expert import BOUNDARY, early_steps
+
+# Noise level below which the second of two experts takes over; from Wan 2.2's own text-to-video configuration.
+BOUNDARY = 0.875
 
 
-def first_late_step(
-    sigmas: Tensor, window: SigmaWindow, start_percent: float, scheduler: str, two_experts: bool = False
-) -> int:
+def first_late_step(sigmas: Tensor, window: SigmaWindow, start_percent: float, scheduler: str, two_experts: bool = False) -> int:
     """Number, from 0, of the first sampling step inside ``window``.
 
     sigmas: [steps + 1] of ``scheduler``. window: from ``start_percent``. two_experts: the first steps belong to a high-noise
@@ -27,3 +27,8 @@ def first_late_step(
             "which is not trained; raise it."
         )
     return first
+
+
+def early_steps(sigmas: Tensor) -> int:
+    """How many steps of the schedule belong to the first expert."""
+    return int((sigmas[:-1] > BOUNDARY).sum())

@@ -46,6 +46,8 @@ class TrainingSettings:
 
 
 SCHEDULES = ("decay", "constant")
+# How activations are kept for backward, from the fastest way to the smallest; auto for the first that fits.
+CHECKPOINTING = ("auto", "off", "steps", "blocks", "offload")
 
 # Section 7 of the paper. Eq. 5 has unit weights, Eq. 2 one random frame, section 4.1 colour jitter.
 _PAPER = dict(

@@ -10,16 +10,16 @@ from torch import Tensor
 from ..adapters.architectures import Architecture
 from ..adapters.late_step import LateStepInjection
 from ..adapters.low_rank import LowRankAdapter
+from ..host.checkpointing import mutations_allowed, recomputed
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.identity import identity_consistency_loss
 from ..rewards.semantic import semantic_consistency_loss
-from .checkpointing import mutations_allowed, recomputed
 from .draws import Draws
-from .memory import Memory
+from .memory.memory import Memory
 from .preservation import preservation_loss
 from .settings import TrainingSettings
 from .state import StepRecord, TrainingState
-from .teacher_bank import TeacherBank, TeacherClip
+from .teacher.bank import TeacherBank, TeacherClip
 
 # Gradients of half-precision models are often smaller than half precision can hold.
 HALF_PRECISION_SCALE = 2.0**14
@@ -67,11 +67,7 @@ class Trainer:
         self.memory = memory
         self.first_step = state.step
         self.optimizer = torch.optim.AdamW(
-            adapter.parameters(),
-            lr=settings.learning_rate,
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            weight_decay=settings.weight_decay,
+            adapter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay
         )
         state.restore(adapter, self.optimizer)
 
@@ -132,21 +128,16 @@ class Trainer:
         located = [teacher or own for teacher, own in zip(teacher_faces, student_faces)]
 
         identity, similarity = self._identity(student, located, generator)
-        semantic = self._semantic(student[:settings.num_frames], clip, frames[:settings.num_frames])
+        semantic = self._semantic(student[: settings.num_frames], clip, frames[: settings.num_frames])
         preserve = student.new_zeros(())
         if settings.preserve_weight:
             preserve = preservation_loss(student, clip.frames[frames], located)
 
-        record = StepRecord(float("nan"), float("nan"), semantic.item(), preserve.item(), similarity,
-                            hits / len(frames))
+        record = StepRecord(float("nan"), float("nan"), semantic.item(), preserve.item(), similarity, hits / len(frames))
         preview = clip.frames[frames[:1]].float(), student[:1].detach().cpu()
         if identity is None:
             return None, record, preview
-        loss = (
-            settings.identity_weight * identity
-            + settings.semantic_weight * semantic
-            + settings.preserve_weight * preserve
-        )
+        loss = settings.identity_weight * identity + settings.semantic_weight * semantic + settings.preserve_weight * preserve
         record.loss, record.identity = loss.item(), identity.item()
         return loss, record, preview
 
@@ -180,7 +171,7 @@ class Trainer:
         has it, if the teacher shows none): late steps must not move the head, and a reward
         that follows a wandering head would let the motion shrink.
         """
-        usable = [index for index, face in enumerate(located) if face is not None][:self.settings.identity_frames]
+        usable = [index for index, face in enumerate(located) if face is not None][: self.settings.identity_frames]
         if not usable:
             return None, float("nan")
         faces = [located[index] for index in usable]
@@ -193,14 +184,14 @@ class Trainer:
         frames = torch.randperm(count, generator=generator).tolist()
         if not (self._scored or self.settings.preserve_weight):
             frames.sort(key=lambda frame: clip.faces[frame] is None)
-        return frames[:self.memory.frames]
+        return frames[: self.memory.frames]
 
     def _decode(self, latents: Tensor, frames: list[int]) -> Tensor:
         if not self.memory.one_by_one:
             return self.decoder.decode(latents, frames)
-        return torch.cat([
-            recomputed(lambda latents, frame=frame: self.decoder.decode(latents, [frame]), latents) for frame in frames
-        ])
+        return torch.cat(
+            [recomputed(lambda latents, frame=frame: self.decoder.decode(latents, [frame]), latents) for frame in frames]
+        )
 
     @property
     def _scored(self) -> bool:
@@ -243,7 +234,7 @@ class Trainer:
         self.optimizer.step()
 
     def _check_hit_rate(self) -> None:
-        recent = self.state.history[self.first_step:][-HIT_RATE_WINDOW:]
+        recent = self.state.history[self.first_step :][-HIT_RATE_WINDOW:]
         if len(recent) < HIT_RATE_WINDOW:
             return
         rate = sum(record.hit_rate for record in recent) / len(recent)

@@ -1,9 +1,10 @@
 """Renders the data, trains every demo network and exports the weights: close to two hours on one core.
 
-    COMFYUI_PATH=... python -m demo.train.all --work DIR
+    .venv/bin/python -m demo.train.all --work DIR
 
 Steps whose checkpoint is already in DIR are left out, so it can be stopped and started again.
 """
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Trains the classifier of hair colour, hair style, glasses, beard, eye colour and skin tone, for the reports.
 
-    python -m demo.train.attributes --work DIR --minutes 4
+python -m demo.train.attributes --work DIR --minutes 4
 """
+
 from __future__ import annotations
 
 import math
@@ -43,10 +44,10 @@ def report(classifier: AttributeClassifier, faces: Faces) -> str:
     for view, kind in ((0, "originals"), (5, "through the VAE")):
         logits, skin = classifier(faces.test(view)[0])
         right = {
-            name: (logits[name].argmax(1) == getattr(faces.people, name)[faces.training_people:]).float().mean()
+            name: (logits[name].argmax(1) == getattr(faces.people, name)[faces.training_people :]).float().mean()
             for name in ATTRIBUTES
         }
-        error = (skin - faces.people.skin()[faces.training_people:]).abs().mean()
+        error = (skin - faces.people.skin()[faces.training_people :]).abs().mean()
         shares = ", ".join(f"{name} {share:.3f}" for name, share in right.items())
         lines.append(f"{kind}: {shares}, skin off by {error:.3f}")
     return "; ".join(lines)

@@ -1,4 +1,5 @@
 """What the training scripts share: arguments, files, the clock, the Muon optimizer."""
+
 from __future__ import annotations
 
 import argparse

@@ -1,7 +1,8 @@
 """Renders the training data: clips for the video networks, faces of known people for the face networks.
 
-    python -m demo.train.data --work DIR
+python -m demo.train.data --work DIR
 """
+
 from __future__ import annotations
 
 from dataclasses import asdict

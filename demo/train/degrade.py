@@ -1,4 +1,5 @@
 """Pictures made worse: what generated frames look like, and heads that a cheating generator would paint."""
+
 from __future__ import annotations
 
 import torch
@@ -62,7 +63,7 @@ def _wipe(crops: Tensor) -> Tensor:
 def _shuffle(crops: Tensor) -> Tensor:
     """Quarters of the head in another order."""
     half = CROP_SIZE // 2
-    quarters = [crops[:, :, y:y + half, x:x + half] for y in (0, half) for x in (0, half)]
+    quarters = [crops[:, :, y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
     a, b, c, d = (quarters[i] for i in (2, 3, 1, 0))
     return torch.cat([torch.cat([a, b], 3), torch.cat([c, d], 3)], 2)
 

@@ -1,7 +1,8 @@
 """Turns the newest checkpoints into the files the demo ships; what is not trained yet is left out.
 
-    python -m demo.train.export --work DIR
+python -m demo.train.export --work DIR
 """
+
 from __future__ import annotations
 
 from pathlib import Path

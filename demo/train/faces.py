@@ -1,4 +1,5 @@
 """Pictures of known people for the vision networks, half of them seen through the video network's VAE."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

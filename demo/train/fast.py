@@ -1,4 +1,5 @@
 """The same mathematics as the host's Wan layers, a third faster to train on a CPU under bfloat16 autocast."""
+
 from __future__ import annotations
 
 import torch

@@ -5,6 +5,7 @@
 Their seed was fixed before anything was trained, and no network has ever seen their combination of
 hair colour, hair style, glasses, beard and eye colour (``people.sample_people`` leaves it out).
 """
+
 from __future__ import annotations
 
 import json
@@ -42,7 +43,7 @@ def main() -> None:
         where = poses(motion, torch.rand(PICTURES, 1, generator=generator), generator)
         folder = FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
-        frames = render(people[index:index + 1].repeat(PICTURES), where, scene, shirt)
+        frames = render(people[index : index + 1].repeat(PICTURES), where, scene, shirt)
         first.append(frames[0])
         for number, frame in enumerate(frames, 1):
             save_picture(frame, folder / f"{number}.png")

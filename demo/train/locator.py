@@ -1,7 +1,8 @@
 """Trains the head locator, which also tells frames with a person from anything else.
 
-    python -m demo.train.locator --work DIR --minutes 3
+python -m demo.train.locator --work DIR --minutes 3
 """
+
 from __future__ import annotations
 
 import math
@@ -49,9 +50,7 @@ def without_person(frames: Tensor) -> Tensor:
     flat = uniform(n, 0, 1, 3).expand(n, 3, SIZE, SIZE)
     coarse = F.interpolate(torch.rand(n, 3, 5, 5), SIZE, mode="bilinear", align_corners=False)
     noise = flat + 0.5 * torch.randn(n, 3, SIZE, SIZE)
-    kinds = torch.stack([
-        mirrored, flat, coarse, noise, blur(noise), _patches(frames), _shapes(scenes), _shapes(flat),
-    ])
+    kinds = torch.stack([mirrored, flat, coarse, noise, blur(noise), _patches(frames), _shapes(scenes), _shapes(flat)])
     return degrade(kinds[torch.randint(0, len(kinds), (n,)), torch.arange(n)].clamp(0, 1))
 
 

@@ -4,6 +4,7 @@
 
 It uses the exported networks; rendered clips with the same captions stand beside them as the ceiling.
 """
+
 from __future__ import annotations
 
 import torch
@@ -50,11 +51,18 @@ class Ruler:
         faces = self.judge(crops).unflatten(0, (count, length))
         pairs = (faces @ faces.mT).flatten(1).sum(1) - length
         logits, _ = self.attributes(crops)
-        steadiness = torch.stack([
-            logits[name].argmax(1).unflatten(0, (count, length)).mode(1, keepdim=True).values
-            .eq(logits[name].argmax(1).unflatten(0, (count, length))).float().mean()
-            for name in ATTRIBUTES
-        ]).mean()
+        steadiness = torch.stack(
+            [
+                logits[name]
+                .argmax(1)
+                .unflatten(0, (count, length))
+                .mode(1, keepdim=True)
+                .values.eq(logits[name].argmax(1).unflatten(0, (count, length)))
+                .float()
+                .mean()
+                for name in ATTRIBUTES
+            ]
+        ).mean()
         certainty = torch.stack([logits[name].softmax(-1).amax(-1).mean() for name in ATTRIBUTES]).mean()
         return {
             "scene right": sum(a[0] == b[0] for a, b in zip(meant, actions)) / count,

@@ -4,6 +4,7 @@
 
 ``prompts/demo.txt`` is for the reward tuning, ``demo/held_out.txt`` for every figure that is reported.
 """
+
 from __future__ import annotations
 
 import random

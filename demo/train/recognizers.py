@@ -5,12 +5,13 @@
 A margin loss (ArcFace) over the training people; from a third of the way on, a part of each batch are
 painted-over heads, which must resemble nobody: a generator cannot please the recognizer with coloured blobs.
 """
+
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +82,7 @@ def report(recognizer: nn.Module, faces: Faces) -> str:
     """On people it never saw, between an original and another view that went through the VAE."""
     first, second = (faces.test(view) for view in (0, 5))
     a, b = recognizer(first[0]), recognizer(crop(second[1], shake(second[2])))
-    hair = faces.people.hair_colour[faces.training_people:]
+    hair = faces.people.hair_colour[faces.training_people :]
     similar = a @ b.T
     same, others = similar.diag(), similar[~torch.eye(len(a), dtype=torch.bool)]
     rank_one = (similar.argmax(1) == torch.arange(len(a))).float().mean()

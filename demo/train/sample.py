@@ -1,4 +1,5 @@
 """Samples the exported video network without the host's sampler."""
+
 from __future__ import annotations
 
 import torch

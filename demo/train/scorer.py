@@ -4,6 +4,7 @@
 
 Some pictures are mixtures of two and must lie between both captions, so that scores change gradually.
 """
+
 from __future__ import annotations
 
 import math
@@ -34,11 +35,13 @@ def _one_of(count: int) -> int:
 
 def wordings() -> Tensor:
     """Tokens [30, 20] of one caption for every scene and shirt, with a random motion and subject."""
-    return tokenise([
-        caption(scene, shirt, _one_of(len(MOTIONS)), SUBJECTS[_one_of(len(SUBJECTS))])
-        for scene in range(len(SCENES))
-        for shirt in range(len(SHIRTS))
-    ])
+    return tokenise(
+        [
+            caption(scene, shirt, _one_of(len(MOTIONS)), SUBJECTS[_one_of(len(SUBJECTS))])
+            for scene in range(len(SCENES))
+            for shirt in range(len(SHIRTS))
+        ]
+    )
 
 
 def train(scorer: Scorer, frames: Tensor, meaning: Tensor, minutes: float) -> int:

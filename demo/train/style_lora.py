@@ -4,6 +4,7 @@
 
 The video network stays as exported; rank 8 on every linear layer of the blocks' attention and feed-forward.
 """
+
 from __future__ import annotations
 
 import math
@@ -49,8 +50,7 @@ class Lora(nn.Module):
 def attach(wan: nn.Module) -> dict[str, Lora]:
     """A LoRA on each linear layer of the blocks, by the layer's name."""
     return {
-        name: Lora(layer) for name, layer in wan.named_modules()
-        if name.startswith("blocks.") and isinstance(layer, nn.Linear)
+        name: Lora(layer) for name, layer in wan.named_modules() if name.startswith("blocks.") and isinstance(layer, nn.Linear)
     }
 
 
@@ -63,15 +63,19 @@ def save(loras: dict[str, Lora], style: str) -> Path:
         tensors[f"{key}.alpha"] = torch.tensor(ALPHA).half()
     path = FOLDER.parent / "loras" / f"demo style {style}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    save_file(tensors, path, {
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(RANK),
-        "ss_network_alpha": str(ALPHA),
-        "ss_base_model_version": "personalvideo-demo-wan",
-        "modelspec.title": f"Demo style {style}",
-        "modelspec.description": STYLES[style][1],
-        "modelspec.license": "Apache-2.0",
-    })
+    save_file(
+        tensors,
+        path,
+        {
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": str(RANK),
+            "ss_network_alpha": str(ALPHA),
+            "ss_base_model_version": "personalvideo-demo-wan",
+            "modelspec.title": f"Demo style {style}",
+            "modelspec.description": STYLES[style][1],
+            "modelspec.license": "Apache-2.0",
+        },
+    )
     return path
 
 
@@ -80,7 +84,7 @@ def styled_latents(sampler: Sampler, frames: Tensor, style: str, chunk: int = 20
     """Latents [N, 8, 8, 8, 8] of clips [N, 8, 3, 64, 64] (bytes) in the look ``style``."""
     parts = []
     for start in trange(0, len(frames), chunk, desc=f"{style} clips"):
-        styled = STYLES[style][0](frames[start:start + chunk].float() / 255)
+        styled = STYLES[style][0](frames[start : start + chunk].float() / 255)
         with torch.autocast("cpu", torch.bfloat16):
             parts.append(sampler.vae.encode((styled * 2 - 1).transpose(1, 2)).float())
     return torch.cat(parts)

@@ -4,6 +4,7 @@
 
 Stop it at any time; it goes on from its last checkpoint.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -41,9 +42,9 @@ class Captions:
         ]
         self.tokens = tokenise(texts).unflatten(0, (-1, len(self.wordings)))
         noun_weights = dict(zip(NOUNS, NOUN_WEIGHTS))
-        self.weights = torch.tensor([
-            noun_weights[noun] * (TRIGGER_SHARE if trigger else 1 - TRIGGER_SHARE) for noun, trigger in self.wordings
-        ])
+        self.weights = torch.tensor(
+            [noun_weights[noun] * (TRIGGER_SHARE if trigger else 1 - TRIGGER_SHARE) for noun, trigger in self.wordings]
+        )
 
     def draw(self, action: Tensor) -> Tensor:
         """Tokens [B, 20] that describe actions [B, 3]; some are empty."""
@@ -102,8 +103,10 @@ class Run:
         with torch.no_grad():
             trained = [p.clone() for p in self.parameters]
             torch._foreach_copy_(self.parameters, self.average)
-            averaged = {name: {key: value.clone() for key, value in network.state_dict().items()}
-                        for name, network in (("wan", self.wan), ("text", self.text))}
+            averaged = {
+                name: {key: value.clone() for key, value in network.state_dict().items()}
+                for name, network in (("wan", self.wan), ("text", self.text))
+            }
             torch._foreach_copy_(self.parameters, trained)
         state = {"trained": trained, "average": self.average, "muon": self.muon.buffers, "adam": self.adam.state_dict()}
         progress = {"step": self.step, "seconds": self.seconds, "losses": self.losses}

@@ -5,6 +5,7 @@
 
 Where a VAE is already, the first form goes on with it.
 """
+
 from __future__ import annotations
 
 import math
@@ -141,7 +142,7 @@ def encode_clips(vae: FrameVAE, frames: Tensor, chunk: int = 25) -> Tensor:
     """Latents [N, 8, 8, 8, 8] as half floats."""
     with torch.autocast("cpu", torch.bfloat16):
         parts = [
-            vae.encode(as_input(frames[start:start + chunk]).transpose(1, 2)).half()
+            vae.encode(as_input(frames[start : start + chunk]).transpose(1, 2)).half()
             for start in trange(0, len(frames), chunk, desc="encode")
         ]
     return torch.cat(parts)

@@ -1,12 +1,14 @@
 """The host's own video network class, in the demo's size, and its sampling."""
+
 from __future__ import annotations
 
 import math
-import os
-import sys
 
 import torch
 from torch import Tensor, nn
+
+from devkit.comfy_host import find_host
+from devkit.comfy_process import put_first
 
 from ..networks import LATENT_CHANNELS, TEXT_DIM
 
@@ -17,8 +19,8 @@ SHIFT = 8.0  # sampling shift of the demo's sigmas
 
 
 def build_wan() -> nn.Module:
-    """An untrained ``WanModel`` of the ComfyUI at COMFYUI_PATH, with as many channels as the demo's latents."""
-    sys.path.insert(0, os.environ["COMFYUI_PATH"])
+    """An untrained ``WanModel`` of the ComfyUI that `find_host` finds, with as many channels as the demo's latents."""
+    put_first(find_host())
     from comfy.cli_args import args
 
     args.cpu = args.use_pytorch_cross_attention = True
@@ -28,9 +30,18 @@ def build_wan() -> nn.Module:
 
     comfy.model_management.in_training = True  # the fused rotary embedding has no gradient
     wan = WanModel(
-        model_type="t2v", in_dim=LATENT_CHANNELS, out_dim=LATENT_CHANNELS, dim=DIM, ffn_dim=FFN, freq_dim=256,
-        num_heads=DIM // 128, num_layers=LAYERS, text_dim=TEXT_DIM,
-        operations=comfy.ops.disable_weight_init, dtype=torch.float32, device="cpu",
+        model_type="t2v",
+        in_dim=LATENT_CHANNELS,
+        out_dim=LATENT_CHANNELS,
+        dim=DIM,
+        ffn_dim=FFN,
+        freq_dim=256,
+        num_heads=DIM // 128,
+        num_layers=LAYERS,
+        text_dim=TEXT_DIM,
+        operations=comfy.ops.disable_weight_init,
+        dtype=torch.float32,
+        device="cpu",
     )
     _initialise(wan)
     return wan

@@ -1,0 +1,104 @@
+"""The paper's training loop, written plainly: nothing is remembered, every step samples two whole videos.
+
+A step draws a prompt and an initial noise, samples the original model's video (the adapter is off) and the target
+model's video from it, both from pure noise to the end, decodes M frames of each, and takes one AdamW step on Eq. 5.
+
+How far the gradient reaches: through all steps in which the adapter acts, by default. Before the window nothing
+depends on the adapter, so that this is the whole gradient of Eq. 5. ``reach`` cuts it to that many last steps.
+Activations are recomputed in backward, one sampling step at a time, as nothing else fits a real card. Single frames
+are decoded, not whole clips, and the losses are our own functions: the loop differs in what it repeats, and
+in nothing else.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class NaiveLoop:
+    """pack: the loaded pack. trainer: ours, whose model, rewards and settings are taken; its bank is not used.
+
+    first_late_step: the first sampling step of the window. reach: sampling steps that carry gradient.
+    """
+
+    pack: ModuleType
+    trainer: object
+    first_late_step: int
+    reach: int
+
+    def __post_init__(self):
+        settings = self.trainer.settings
+        self.optimizer = torch.optim.AdamW(
+            self.trainer.adapter.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+    def step(self, generator: torch.Generator) -> None:
+        """One training step."""
+        self.optimizer.zero_grad()
+        loss = self.loss(generator)
+        with self.pack.host.checkpointing.mutations_allowed(self.trainer.architecture):
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trainer.adapter.parameters(), 1.0)
+        self.optimizer.step()
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        """L_train of Eq. 5, with gradient. Raises ValueError if no frame shows a face."""
+        trainer, settings = self.trainer, self.trainer.settings
+        prompt, noise = trainer.draws.clip(generator)
+        trainer.rollout.use_prompt(prompt)
+        start = trainer.rollout.start(noise)
+        original, target = self._original(start), self._target(start)
+
+        count = max(settings.num_frames, settings.identity_frames)
+        frames = torch.randperm(trainer.decoder.count(target), generator=generator)[:count].tolist()
+        shown = trainer.decoder.decode(target, frames)
+        with torch.no_grad():
+            wanted = trainer.decoder.decode(original, frames)
+        return self.rewards(shown, wanted, prompt, generator)
+
+    def rewards(self, shown: Tensor, wanted: Tensor, prompt: int, generator: torch.Generator) -> Tensor:
+        """Eq. 5 for the target model's and the original model's frames [M, 3, H, W] in 0..1."""
+        settings, identity = self.trainer.settings, self.trainer.identity
+        find = self.pack.rewards.faces.largest_faces
+        faces = [theirs or own for theirs, own in zip(find(identity.face_model, wanted), find(identity.face_model, shown))]
+        return (
+            settings.identity_weight * self._identity(shown, faces, generator)
+            + settings.semantic_weight * self._semantic(shown, wanted, prompt)
+            + settings.preserve_weight * self.pack.training.preservation.preservation_loss(shown, wanted, faces)
+        )
+
+    @torch.no_grad()
+    def _original(self, start: Tensor) -> Tensor:
+        rollout = self.trainer.rollout
+        self.trainer.injection.enabled = False
+        try:
+            return rollout.to_vae(rollout.run(start, 0, rollout.steps))
+        finally:
+            self.trainer.injection.enabled = True
+
+    def _target(self, start: Tensor) -> Tensor:
+        rollout = self.trainer.rollout
+        first_with_gradient = max(self.first_late_step, rollout.steps - self.reach)
+        with torch.no_grad():
+            x = rollout.run(start, 0, first_with_gradient)
+        return rollout.to_vae(rollout.run(x, first_with_gradient, rollout.steps, checkpointing=True))
+
+    def _identity(self, shown: Tensor, faces: list, generator: torch.Generator) -> Tensor:
+        settings, identity = self.trainer.settings, self.trainer.identity
+        usable = [index for index, face in enumerate(faces) if face is not None][: settings.identity_frames]
+        if not usable:
+            raise ValueError("None of the drawn frames shows a face.")
+        consistency = self.pack.rewards.identity.identity_consistency_loss
+        kept = [faces[index] for index in usable]
+        return consistency(shown[usable], kept, identity, settings.augmentation, generator, settings.identity_cap).loss
+
+    def _semantic(self, shown: Tensor, wanted: Tensor, prompt: int) -> Tensor:
+        reward, count = self.trainer.bank.semantic_reward, self.trainer.settings.num_frames
+        text = self.trainer.bank.text_features[prompt]
+        with torch.no_grad():
+            theirs = reward.score(wanted[:count], text)
+        consistency = self.pack.rewards.semantic.semantic_consistency_loss
+        return consistency(reward.score(shown[:count], text), theirs, reward.logit_scale)

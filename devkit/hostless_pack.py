@@ -1,0 +1,13 @@
+"""Importing this makes the pack importable as `personalvideo_pack` where no ComfyUI runs.
+
+The pack is a package without a fixed name, and its own __init__ needs the host; most of what it computes does not.
+"""
+
+import sys
+import types
+
+from devkit.comfy_host import ROOT
+
+PACKAGE = "personalvideo_pack"
+sys.modules[PACKAGE] = types.ModuleType(PACKAGE)
+sys.modules[PACKAGE].__path__ = [str(ROOT)]
