@@ -91,8 +91,15 @@ class DemoWorld:
         high_noise_model=None,
         **changes,
     ):
-        """A training run, not yet started; ``changes`` replace settings. teacher_clips: by default in memory, empty."""
-        teacher_clips = {} if teacher_clips is None else teacher_clips
+        """A training run, not yet started; ``changes`` replace settings.
+
+        teacher_clips: a BankLocation, or a dictionary of clips that are known; by default in memory, empty.
+        """
+        stores, location = self.pack.training.teacher.stores, self.pack.training.teacher.location
+        if not remember_teacher:
+            teacher_clips = location.Stores(stores.NoStore())
+        elif teacher_clips is None or isinstance(teacher_clips, dict):
+            teacher_clips = location.Stores(stores.MemoryStore(teacher_clips))
         with torch.inference_mode():
             return self.pack.training.run.TrainingRun(
                 model=model or self.model,
@@ -108,15 +115,15 @@ class DemoWorld:
                 lora_path=path,
                 resume=resume,
                 save_every=save_every,
-                teacher_clips=teacher_clips if remember_teacher else None,
+                teacher_clips=teacher_clips,
                 high_noise_model=high_noise_model,
             )
 
     def train(self, path: Path, after_step=lambda record, frames: None, **options):
-        """A finished training run, executed under inference mode as ComfyUI does."""
+        """A finished training run with its ``result``, executed under inference mode as ComfyUI does."""
         run = self.run(path, **options)
         with torch.inference_mode():
-            run.execute(after_step)
+            run.result = run.execute(after_step)
         return run
 
     def random_lora(self, seed: int = 0, rank: int = 4, size: float = 0.05) -> dict:

@@ -94,6 +94,16 @@ def relative_error(pack, case: Case, checkpointing: str) -> float:
     return max(errors)
 
 
+def step_gradient(trainer) -> tuple[float, list]:
+    """Loss and gradient of the trainer's coming step, whose update is left out."""
+    trainer._update = lambda loss: None
+    try:
+        record, _ = trainer.memory.retrying(trainer.step)
+    finally:
+        del trainer._update
+    return record.loss, [parameter.grad for parameter in trainer.adapter.parameters()]
+
+
 def extrapolated(distances: tuple[float, ...], slopes: list[float]) -> float:
     """Central differences are even in the distance: the value at 0 of a straight line in its square.
 

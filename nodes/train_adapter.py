@@ -1,6 +1,8 @@
 """Train PersonalVideo Adapter: reward tuning of the user's own video model, inside ComfyUI."""
 
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import comfy.model_management
@@ -13,6 +15,7 @@ from ..prompts import has_trigger, parse
 from ..rewards.augmentation import AUGMENTATIONS
 from ..training.run import TrainingRun
 from ..training.settings import CHECKPOINTING, PRESETS, SCHEDULES, TrainingSettings, apply_preset, fill_defaults
+from ..training.state import StepRecord
 from ..training.teacher.location import BANKS
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
@@ -416,9 +419,12 @@ class TrainAdapter(io.ComfyNode):
             teacher_clips=bank_location(teacher_bank, bank_folder),
             high_noise_model=high_noise_model,
         )
-        progress = TrainProgress(cls.hidden.unique_id, run, preview_every)
+        progress = TrainProgress(
+            cls.hidden.unique_id, run.model.load_device, run.state.step, run.settings.steps, preview_every,
+            keeps_clips=run.teacher_clips.reused,
+        )  # fmt: skip
         try:
-            run.execute(progress, progress.say, progress.clips)
+            result = run.execute(progress, progress.say, progress.clips)
         except comfy.model_management.InterruptProcessingException:
             progress.cancelled(_listed_name(run.lora_path))
             raise
@@ -430,15 +436,11 @@ class TrainAdapter(io.ComfyNode):
             comfy.model_management.unload_all_models()
             raise ValueError(f"{run.memory.advice(run.latent)}{_saved(run)}") from error
 
-        report = progress.finished()
+        report = progress.finished(result)
         return io.NodeOutput(
-            run.lora(),
-            _loss_map(run),
-            run.state.step,
-            side_by_side(run.before, run.after),
-            report,
-            ui=result_pictures(run) | {"text": [report]},
-        )
+            result.lora, _loss_map(result.history), result.steps, side_by_side(result.before, result.after), report,
+            ui=result_pictures(result) | {"text": [report]},
+        )  # fmt: skip
 
 
 def _check_prompts(prompts: list[str], trigger_word: str) -> None:
@@ -496,9 +498,9 @@ def _listed_name(path: Path) -> str:
     return next((str(path.relative_to(root)) for root in roots if path.is_relative_to(root)), path.name)
 
 
-def _loss_map(run: TrainingRun) -> dict[str, list[float]]:
+def _loss_map(history: Sequence[StepRecord]) -> dict[str, list[float]]:
     """For the core Plot Loss Graph, which cannot draw fewer than two or all equal values."""
-    losses = [record.loss for record in run.state.history if record.loss == record.loss]
+    losses = [record.loss for record in history if math.isfinite(record.loss)]
     if len(set(losses)) < 2:
         level = losses[0] if losses else 0.0
         losses = [level, level + 1e-6]

@@ -11,11 +11,12 @@ from server import PromptServer
 from torch import Tensor
 
 from ..host.memory_use import MemoryUse
-from ..training.report import gist, in_time, mean
-from ..training.run import COMPARISON, TrainingRun
+from ..training.report import gist, mean, report
+from ..training.result import TrainingResult
+from ..training.run import COMPARISON
 from ..training.state import StepRecord
 from ..training.teacher.bank import BankProgress
-from ..training.teacher.location import BankLocation
+from ..training.words import in_time
 
 PREVIEW_SIZE, CAPTION_HEIGHT, CAPTION_SIZE = 768, 36, 24  # pixels; a node shows it at about half its size
 AVERAGED_STEPS = 20
@@ -29,33 +30,40 @@ DROPPING = 0.6
 class TrainProgress:
     """Called after every training step; ``say`` and ``clips`` with what happens before and after training.
 
-    memory: of the run. seconds: what each phase has taken; its name is what its lines begin with.
+    device: that the run trains on. step, total: training steps that are done, and that there will be.
+    keeps_clips: the original model's clips stay for later runs. memory: in use. seconds: what each phase has taken; its
+    name is what its lines begin with.
     """
 
-    def __init__(self, node_id: str, run: TrainingRun, preview_every: int):
+    def __init__(self, node_id: str, device: torch.device, step: int, total: int, preview_every: int, keeps_clips: bool = False):
         self.node_id = node_id
-        self.run = run
+        self.step = step
+        self.total = total
         self.preview_every = preview_every
-        self.memory = MemoryUse(run.model.load_device)
+        self.keeps_clips = keeps_clips
+        self.memory = MemoryUse(device)
         self.seconds: dict[str, float] = {}
         self._phase = ""
         self._last = self._shown = time.monotonic()
-        self._previewed = run.state.step
+        self._previewed = step
         self._dropped = -DROPPING
         self._durations: list[float] = []
+        self._recent: list[StepRecord] = []
+        self._has_clips = False
 
     def __call__(self, record: StepRecord, frames: tuple[Tensor, Tensor]) -> None:
-        step, total = self.run.state.step, self.run.settings.steps
+        self.step += 1
+        self._recent = [*self._recent, record][-AVERAGED_STEPS:]
         duration, due = self._enter("Training")
         self._durations = [*self._durations, duration][-TIMED_STEPS:]
         self.memory.look()
-        if not due and step < total:
+        if not due and self.step < self.total:
             return
         picture = None
-        if step - self._previewed >= self.preview_every:
-            picture, self._previewed = self._picture(frames), step
-        self._bar(step, total, picture)
-        self.text(self._line(step, total))
+        if self.step - self._previewed >= self.preview_every:
+            picture, self._previewed = self._picture(frames), self.step
+        self._bar(self.step, self.total, picture)
+        self.text(self._line())
 
     def say(self, line: str) -> None:
         """Show a line. Of lines "phase: details" those that follow another of their phase too closely are left out."""
@@ -68,25 +76,24 @@ class TrainProgress:
 
     def clips(self, progress: BankProgress) -> None:
         """The bar while the original model's clips are made."""
+        self._has_clips = True
         self._bar(progress.done, progress.total)
 
     def cancelled(self, lora_name: str) -> None:
         """Say what the user still has; lora_name: of the file, as LoRA lists show it."""
-        step = self.run.state.step
-        if step:
-            self.text(f"Cancelled at step {step}; saved as {lora_name}; choose it under existing_lora to go on.")
+        if self.step:
+            self.text(f"Cancelled at step {self.step}; saved as {lora_name}; choose it under existing_lora to go on.")
             return
-        bank = self.run.teacher_clips
-        kept = isinstance(bank, BankLocation) and bank.reused and self.run.bank is not None
+        kept = self.keeps_clips and self._has_clips
         clips = "; the original model's clips made so far stay in bank_folder" if kept else ""
         self.text(f"Cancelled before the first step; nothing was saved{clips}.")
 
-    def finished(self) -> str:
+    def finished(self, result: TrainingResult) -> str:
         """The report of the run, whose gist the node shows from now on; it has room for pictures then."""
         time.sleep(max(0.0, self._dropped + DROPPING - time.monotonic()))
         self._enter("")
-        self.text(gist(self.run))
-        return self.run.report(self.seconds, self.memory.at_most)
+        self.text(gist(result))
+        return report(result, self.seconds, self.memory.at_most)
 
     def text(self, line: str) -> None:
         PromptServer.instance.send_progress_text(line, self.node_id)
@@ -110,7 +117,7 @@ class TrainProgress:
 
     def _picture(self, frames: tuple[Tensor, Tensor]) -> Image.Image:
         """The original model's frame and the one being trained, side by side under their names."""
-        names = "original model", f"step {self.run.state.step}"
+        names = "original model", f"step {self.step}"
         pair = enlarged(side_by_side(*frames)[0], PREVIEW_SIZE, PREVIEW_SIZE - CAPTION_HEIGHT)
         picture = Image.new("RGB", (pair.width, pair.height + CAPTION_HEIGHT), "white")
         picture.paste(pair, (0, CAPTION_HEIGHT))
@@ -124,18 +131,18 @@ class TrainProgress:
 
         It forgets what a node has shown before when the node appears among those that make progress.
         """
-        server, total = PromptServer.instance, self.run.settings.steps
+        server = PromptServer.instance
         server.send_sync("progress_state", {"prompt_id": server.last_prompt_id, "nodes": {}}, server.client_id)
-        self._bar(total, total)
+        self._bar(self.total, self.total)
         self._dropped = time.monotonic()
 
-    def _line(self, step: int, total: int) -> str:
-        recent = self.run.state.history[-AVERAGED_STEPS:]
+    def _line(self) -> str:
+        left = median(self._durations) * (self.total - self.step)
         similarity, loss, faces = (
-            mean(getattr(record, name) for record in recent) for name in ("similarity", "loss", "hit_rate")
+            mean(getattr(record, name) for record in self._recent) for name in ("similarity", "loss", "hit_rate")
         )
         return (
-            f"Training: step {step} of {total}, {in_time(median(self._durations) * (total - step))} left; "
+            f"Training: step {self.step} of {self.total}, {in_time(left)} left; "
             f"similarity {similarity:.2f}, loss {loss:.3f}, faces found {faces:.0%}, {self.memory}"
         )
 

@@ -7,14 +7,14 @@ from comfy_api.latest import io, ui
 from PIL import Image
 
 from ..evaluation.training_plot import comparison_frames, training_plot
-from ..training.run import TrainingRun
+from ..training.result import TrainingResult
 from .synthetic_video import XMP
 
 FRAMES_A_SECOND = 12  # between AnimateDiff's 8 and HunyuanVideo's 24
 QUALITY, EFFORT = 85, 2  # of WebP; an effort of 4 takes twice the time to save 3 %
 
 
-def result_pictures(run: TrainingRun) -> dict:
+def result_pictures(result: TrainingResult) -> dict:
     """The pictures in ComfyUI's temp folder, as the node's ui output; the clip is marked as synthetic.
 
     The clip is an animated WebP that is not declared as one: the frontend would show it alone, in the little room
@@ -23,11 +23,11 @@ def result_pictures(run: TrainingRun) -> dict:
     names = "original model", "with the adapter"
     captions = tuple(
         name if similarity != similarity else f"{name}: similarity {similarity:.2f}"
-        for name, similarity in zip(names, run.similarities)
+        for name, similarity in zip(names, result.similarities)
     )
-    frames, every = comparison_frames(run.before, run.after, captions)
-    history = run.state.history
-    semantic = [record.semantic for record in history] if run.semantic_reward and run.settings.semantic_weight else None
+    frames, every = comparison_frames(result.before, result.after, captions)
+    history = result.history
+    semantic = [record.semantic for record in history] if result.scored else None
     plot = training_plot([record.similarity for record in history], semantic, frames[0].height)
     clip = _save(
         frames[0], "webp", save_all=True, append_images=frames[1:], duration=round(1000 * every / FRAMES_A_SECOND), loop=0,

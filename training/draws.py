@@ -17,7 +17,7 @@ class Draws:
         """For everything random in training step ``step``."""
         return torch.Generator().manual_seed(self._seed(step))
 
-    def clip(self, generator: torch.Generator) -> tuple[int, int]:
+    def clip_key(self, generator: torch.Generator) -> tuple[int, int]:
         """Simulated prompt augmentation (section 4.3): c ~ p(c), z_T ~ N(0, I), as (prompt, noise seed).
 
         The first draw of a step. Noise seeds are never those of a step's other draws, nor the preview's.
@@ -26,9 +26,9 @@ class Draws:
         noise = int(torch.randint(self.noises, (1,), generator=generator))
         return prompt, self._seed(2**40 + noise * self.prompts + prompt)
 
-    def clips(self, first_step: int, last_step: int) -> list[tuple[int, int]]:
-        """The different clips of steps ``first_step`` .. ``last_step - 1``, in the order of their first use."""
-        return list(dict.fromkeys(self.clip(self.generator(step)) for step in range(first_step, last_step)))
+    def clip_keys(self, first_step: int, last_step: int) -> list[tuple[int, int]]:
+        """Keys of the different clips of steps ``first_step`` .. ``last_step - 1``, in the order of their first use."""
+        return list(dict.fromkeys(self.clip_key(self.generator(step)) for step in range(first_step, last_step)))
 
     def _seed(self, index: int) -> int:
         return (self.seed * 1_000_003 + index) % 2**63

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..rewards.faces import Face, Identity
-from .teacher.location import in_words
+from .result import TrainingResult
+from .words import in_time, in_words
 
 # Crops embedded at once: bounds the memory of a large recognizer.
 EMBEDDED_TOGETHER = 16
@@ -44,45 +45,44 @@ def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]
     return mean(similarities)
 
 
-def report(run, phases: Mapping[str, float], memory: str) -> str:
-    """run: a finished TrainingRun. phases: seconds of its parts, by name. memory: the most that was used."""
-    history = run.state.history
+def report(result: TrainingResult, phases: Mapping[str, float], memory: str) -> str:
+    """phases: seconds of the run's parts, by name. memory: the most that was used."""
+    history = result.history
     tenth = max(1, len(history) // 10)
     first, last = (mean(record.similarity for record in part) for part in (history[:tenth], history[-tenth:]))
-    before, after = run.similarities or (math.nan, math.nan)
-    sampled = len(run.sigmas) - 1
+    before, after = result.similarities
     parts = ", ".join(f"{name} {in_time(length)}" for name, length in phases.items() if length >= 0.5)
-    settings = vars(run.settings)
+    settings = vars(result.settings)
     lines = [
-        f"Saved as {run.lora_path.name}.",
+        f"Saved as {result.lora_path.name}.",
         f"Similarity to the photos, on a clip that training never saw: {before:.2f} before, {after:.2f} after; while training: "
         f"{first:.2f} in the first tenth of the run, {last:.2f} in the last. This is by the recognizer that was rewarded "
-        f"({run.identity.face_model.name}): judge the result with another one.",
+        f"({result.face_model}): judge the result with another one.",
         f"A face was found on {mean(record.hit_rate for record in history):.0%} of the frames.",
-        f"{run.state.step} steps on {len(run.prompts) - 1} prompts.",
-        f"The adapter acts in the last {sampled - run.first_late_step} of {sampled} sampling steps (from "
-        f"{run.settings.start_percent:g}); trigger word: {run.trigger_word}.",
+        f"{result.steps} steps on {result.prompts} prompts.",
+        f"The adapter acts in the last {result.late_steps} of {result.sampling_steps} sampling steps (from "
+        f"{result.settings.start_percent:g}); trigger word: {result.lora.info.trigger_word}.",
         "Settings: " + ", ".join(f"{name} {_short(settings[name])}" for name in SETTINGS) + ".",
     ]
     if phases:
         lines.append(f"Time of this run: {in_time(sum(phases.values()))}" + (f" ({parts})." if parts else "."))
-    if run.bank:
-        reused = f", {run.bank.reused} of them from an earlier run" if run.bank.reused else ""
-        lines.append(f"Original model's clips: {run.bank.total}, {in_words(run.bank.size)} {run.bank.place}{reused}.")
+    if clips := result.clips:
+        reused = f", {clips.reused} of them from an earlier run" if clips.reused else ""
+        lines.append(f"Original model's clips: {clips.total}, {in_words(clips.size)} {clips.place}{reused}.")
     if memory:
         lines.append(f"Memory in use: {memory}.")
-    lines.append(run.memory.sentence)
-    if run.changed:
-        lines.append(f"Settings that changed when it was resumed: {'; '.join(run.changed)}.")
+    lines.append(result.memory)
+    if result.changed:
+        lines.append(f"Settings that changed when it was resumed: {'; '.join(result.changed)}.")
     return "\n".join(lines)
 
 
-def gist(run) -> str:
+def gist(result: TrainingResult) -> str:
     """One line: what came out, and where it is."""
-    before, after = run.similarities
+    before, after = result.similarities
     return (
         f"Done: similarity to the photos {before:.2f} before, {after:.2f} after, on a clip that training never saw; "
-        f"saved as {run.lora_path.name}."
+        f"saved as {result.lora_path.name}."
     )
 
 
@@ -90,15 +90,6 @@ def mean(values: Iterable[float]) -> float:
     """Of those that are numbers; nan if none is."""
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else math.nan
-
-
-def in_time(seconds: float) -> str:
-    """Seconds, minutes or hours, as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _short(value) -> str:

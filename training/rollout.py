@@ -6,6 +6,7 @@ core KSampler samples with ``euler`` (for noise-predicting models that is DDIM).
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.samplers
@@ -29,6 +30,7 @@ from ..host.checkpointing import recomputed
 from .clip_batches import joined, most_together
 
 Conditioning = list
+Result = TypeVar("Result")
 
 
 class Rollout:
@@ -118,8 +120,9 @@ class Rollout:
 class _InsideGuider(comfy.samplers.Sampler):
     """Hands a rollout to ``body`` at the point where the host has everything loaded and processed."""
 
-    def __init__(self, body: Callable[[Rollout], None], prompt_sizes: list[int]):
+    def __init__(self, body: Callable[[Rollout], object], prompt_sizes: list[int]):
         self.body = body
+        self.result = None
         self.prompt_sizes = prompt_sizes
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
@@ -127,7 +130,7 @@ class _InsideGuider(comfy.samplers.Sampler):
             revive_model(loaded.model)
         model_wrap.conds = _detach_conditions(model_wrap.conds)
         with frozen(model_wrap.inner_model):
-            self.body(Rollout(model_wrap, revive(sigmas), extra_args, revive(latent_image), self.prompt_sizes))
+            self.result = self.body(Rollout(model_wrap, revive(sigmas), extra_args, revive(latent_image), self.prompt_sizes))
         return torch.zeros_like(noise)
 
 
@@ -138,9 +141,9 @@ def with_rollout(
     cfg: float,
     sigmas: Tensor,
     latent: Tensor,
-    body: Callable[[Rollout], None],
-) -> None:
-    """Load ``model`` through the host and call ``body(rollout)`` inside its guider, gradients on.
+    body: Callable[[Rollout], Result],
+) -> Result:
+    """Load ``model`` through the host and return ``body(rollout)``, called inside its guider with gradients on.
 
     model: a clone that the caller owns. positives: one CONDITIONING a prompt.
     latent: zeros of the video's latent shape, batch 1. Afterwards ``model`` has the attention of before again.
@@ -155,6 +158,7 @@ def with_rollout(
         latent = revive(latent)
         try:
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
+            return sampler.result
         finally:
             model.detach(unpatch_all=False)
             for patcher in (model, *model.get_nested_additional_models()):

@@ -1,12 +1,12 @@
-"""One training run: prompts in, a saved late-step LoRA out.
+"""One training run in four acts: prepare, build the bank, train, compare.
 
-Encodes the prompts, enters the host's guider, hands the loop to the trainer,
-and keeps the newest adapter and optimizer state on disk whatever happens.
+Encodes the prompts, enters the host's guider, hands the loop to the trainer, and keeps the newest adapter and
+optimizer state on disk whatever happens.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import comfy.model_management
@@ -26,35 +26,44 @@ from .decoding.frame_decoder import FrameDecoder
 from .draws import Draws
 from .memory.demand import RunParts
 from .memory.memory import Memory
-from .report import clip_similarity, report
-from .rollout import Rollout, with_rollout
+from .objective import Objective
+from .report import clip_similarity
+from .result import TrainingResult
+from .rollout import Conditioning, Rollout, with_rollout
 from .schedule import first_late_step
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
-from .teacher.bank import BankProgress, StaleBank, TeacherBank, TeacherClip, sampled_by_build
-from .teacher.clip_files import ClipKey
-from .teacher.fingerprint import bank_identity
-from .teacher.high_noise_expert import check_pair, sample_early_steps
+from .teacher.bank import BankProgress, TeacherBank, sampled_by_build
+from .teacher.clip import ClipKey, TeacherClip
+from .teacher.fingerprint import bank_fingerprint
+from .teacher.high_noise_expert import EarlySteps, check_pair, sample_early_steps
 from .teacher.location import BankLocation, Stores, clip_bytes
+from .teacher.teacher import Teacher
 from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
 CORE_BYPASS = "bypass_lora"
 COMPARISON = "Comparison"  # the phase after training, as it is named to the user
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is made of text. positives: one CONDITIONING a prompt. text_features: of the semantic reward."""
+
+    positives: list[Conditioning]
+    negative: Conditioning
+    text_features: Tensor | None
 
 
 class TrainingRun:
-    """Settings, state and results of one run.
+    """Checks that input and settings work together; ``execute`` then trains.
 
-    prompts: the last one is never trained on; ``before`` and ``after`` show it
-    ([F, 3, H, W] in 0..1), ``similarities`` are theirs to the references.
-    latent: zeros in the video's latent shape, batch 1.
-    resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the
-    expert that makes the first steps, of a model that has two. teacher_clips: remembers the original model's
-    clips by (prompt, noise seed), for runs that share model, prompts and sampling; a BankLocation says where
-    to keep them, and finds those that an earlier run has left there; None samples them anew
-    each time they are needed. targets: the linears that get an adapter, None for the family's own.
-    Raises ValueError where input and settings cannot work together.
+    prompts: the last one is never trained on; it shows the result. latent: zeros in the video's latent shape, batch 1.
+    resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the expert that makes the first
+    steps, of a model that has two. teacher_clips: where the original model's clips are kept, and found if an earlier run
+    has left them there. targets: the linears that get an adapter, None for the family's own.
+    Raises ValueError where something does not fit.
     """
 
     def __init__(
@@ -73,8 +82,8 @@ class TrainingRun:
         lora_path: Path,
         resume: bool,
         save_every: int,
+        teacher_clips: BankLocation | Stores,
         high_noise_model=None,
-        teacher_clips: MutableMapping[ClipKey, TeacherClip] | BankLocation | None = None,
         targets: list[Target] | None = None,
     ):
         require_host()
@@ -98,10 +107,6 @@ class TrainingRun:
         self.lora_path = lora_path
         self.save_every = save_every
         self.teacher_clips = teacher_clips
-        self.bank: BankProgress | None = None
-        self.before: Tensor | None = None
-        self.after: Tensor | None = None
-        self.similarities: tuple[float, float] | None = None
 
         schedule = self.model.get_model_object("model_sampling")
         self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
@@ -122,89 +127,40 @@ class TrainingRun:
         if semantic_reward is not None:
             self.reward_networks.append(managed(semantic_reward.networks))
         decoder = FrameDecoder(vae, self.model.load_device, settings.vae_gradient_chunks or None)
-        clips = (1 + len(self._all_clips)) * clip_bytes(decoder, latent)
-        in_memory = teacher_clips.in_memory(clips) if isinstance(teacher_clips, BankLocation) else teacher_clips is not None
-        self.memory = Memory(
-            RunParts(
-                self.model,
-                self.architecture,
-                decoder,
-                self.reward_networks,
-                self.identity.face_model,
-                semantic_reward,
-                self.adapter,
-                settings,
-                min(settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
-            ),
-            latent,
-            clips if in_memory else 0,
-        )
-        self.decoder = self.memory.decoder
-        self.model.set_additional_models("personalvideo", [self.decoder.patcher, *self.reward_networks])
+        self.memory = self._memory(decoder)
+        self.model.set_additional_models("personalvideo", [self.memory.decoder.patcher, *self.reward_networks])
 
     def execute(
         self,
         after_step: AfterStep,
-        say: Callable[[str], None] = lambda line: None,
+        say: Say = lambda line: None,
         after_clips: Callable[[BankProgress], None] = lambda progress: None,
-    ) -> None:
+    ) -> TrainingResult:
         """Train to ``settings.steps``; ``after_step`` is told of every step once it is safe, ``say`` of what comes before.
 
         ``after_clips`` is told how far the original model's clips are. Whatever ends the run early, the adapter and
         the optimizer state of the last finished step are on disk.
         """
-        positives = []
-        for number, prompt in enumerate(self.prompts, start=1):
-            say(f"Encoding prompts: {number} of {len(self.prompts)}")
-            positives.append(self._encode(prompt))
-        negative = self._encode(self.negative_prompt)
-        if text_encoder := getattr(self.clip, "patcher", None):
-            release(text_encoder)
-        text_features = self._text_features()
-        schedule = negative, self.settings.cfg, self.sigmas, self.latent
-        clips = self._all_clips
         self.memory.say = say
+        prepared = self._prepare(say)
         say(self.memory.sentence)
-        stores = self._stores(len(clips))
+        stores = self._stores()
+        while True:
+            early = self._early_steps(prepared, stores, say)
 
-        def tell(progress: BankProgress) -> None:
-            self.bank = progress
-            say(str(progress))
-            after_clips(progress)
-
-        def train() -> None:
-            early = None
-            if self.high_noise_model is not None:
-                sampled = sampled_by_build(stores.clips, self._held_out, clips)
-                with _text_that_fits():
-                    early = sample_early_steps(self.high_noise_model, positives, *schedule, sampled, stores.early, say)
-
-            def body(rollout: Rollout) -> None:
-                self.decoder.prepare()
-                with self.decoder.frozen():
-                    bank = TeacherBank(
-                        rollout,
-                        self.decoder,
-                        self.identity.face_model,
-                        self.semantic_reward,
-                        text_features,
-                        self.first_late_step,
-                        early,
-                        stores.clips,
-                    )
-                    self._train(bank, clips, tell, after_step, say)
+            def inside(rollout: Rollout, early=early) -> TrainingResult | None:
+                self.memory.decoder.prepare()
+                with self.memory.decoder.frozen():
+                    return self._inside(rollout, prepared, stores, early, after_step, say, after_clips)
 
             self.memory.make_room()
             try:
-                with_rollout(self.model, positives, *schedule, body)
+                result = with_rollout(self.model, prepared.positives, *self._sampling(prepared), inside)
             finally:
                 release(*self.reward_networks)
-
-        try:
-            train()
-        except StaleBank as stale:
-            say(str(stale))
-            train()
+            if result is not None:
+                return result
+            say("Original model's clips: those in the folder are another model's; they are made anew")
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
@@ -222,51 +178,62 @@ class TrainingRun:
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
 
-    def report(self, phases: Mapping[str, float] | None = None, memory: str = "") -> str:
-        """A few lines for people: what was trained, how it went, where it is; arguments as of ``report.report``."""
-        return report(self, phases or {}, memory)
+    def _prepare(self, say: Say) -> Prepared:
+        """Texts become conditions and features; the text encoders are not needed afterwards."""
+        positives = []
+        for number, prompt in enumerate(self.prompts, start=1):
+            say(f"Encoding prompts: {number} of {len(self.prompts)}")
+            positives.append(self._encode(prompt))
+        negative = self._encode(self.negative_prompt)
+        if text_encoder := getattr(self.clip, "patcher", None):
+            release(text_encoder)
+        features = None
+        if self.semantic_reward is not None:
+            with resident(managed(self.semantic_reward.text_networks)), torch.inference_mode(False), torch.no_grad():
+                features = self.semantic_reward.encode_text(self.prompts)
+        return Prepared(positives, negative, features)
 
-    @property
-    def _held_out(self) -> tuple[int, int]:
-        """(prompt, noise seed) of the clip before and after."""
-        return len(self.prompts) - 1, self.settings.seed
-
-    @property
-    def _all_clips(self) -> list[ClipKey]:
-        """Those of the steps to come."""
-        return self.draws.clips(self.state.step, self.settings.steps)
-
-    def _stores(self, clips: int) -> Stores:
-        """Where the original model's clips are: the held-out one and ``clips`` others."""
-        if not isinstance(self.teacher_clips, BankLocation):
-            return Stores(self.teacher_clips, {})
-        identity = bank_identity(
-            model=self.model, high_noise_model=self.high_noise_model, vae=self.decoder.vae, latent=self.latent,
-            cfg=self.settings.cfg, sigmas=self.sigmas, first_late_step=self.first_late_step,
-            negative_prompt=self.negative_prompt, face_model=self.identity.face_model, semantic_reward=self.semantic_reward,
-            witness=(self.prompts[-1], self.settings.seed),
-        )  # fmt: skip
-        return self.teacher_clips.open(identity, self.prompts, (1 + clips) * clip_bytes(self.decoder, self.latent))
-
-    def _train(
+    def _inside(
         self,
-        bank: TeacherBank,
-        clips: list[ClipKey],
-        tell: Callable[[BankProgress], None],
+        rollout: Rollout,
+        prepared: Prepared,
+        stores: Stores,
+        early: EarlySteps | None,
         after_step: AfterStep,
-        say: Callable[[str], None],
-    ) -> None:
+        say: Say,
+        after_clips: Callable[[BankProgress], None],
+    ) -> TrainingResult | None:
+        """Build the bank, train, compare: with everything loaded. None if the stored clips are another model's."""
+        teacher = Teacher(
+            rollout, self.memory.decoder, self.identity.face_model, self.semantic_reward, prepared.text_features,
+            self.injection, self.first_late_step, early,
+        )  # fmt: skip
+        bank = TeacherBank(teacher, stores.clips)
+        self.memory.decoder_changed = bank.decode_with
+        told = []
+
+        def tell(progress: BankProgress) -> None:
+            told.append(progress)
+            say(str(progress))
+            after_clips(progress)
+
+        say(f"Original model's clips: 0 of {1 + len(self._clip_keys)}")
+        with _text_that_fits():
+            held_out = bank.build(self._held_out, self._clip_keys, tell)
+        if held_out is None:
+            return None
+
+        objective = Objective(self.identity, self.semantic_reward, prepared.text_features, self.settings)
         trainer = Trainer(
-            bank,
-            self.adapter,
-            self.injection,
-            self.identity,
-            self.draws,
-            self.settings,
-            self.state,
-            self.architecture,
-            self.memory,
+            rollout, bank, objective, self.adapter, self.draws, self.settings, self.state, self.memory, self.first_late_step
         )
+        self._train(trainer, after_step, say)
+
+        say(f"{COMPARISON}: sampling the clip with the adapter")
+        return self._compare(trainer, held_out, objective.scores_meaning, told[-1] if told else None)
+
+    def _train(self, trainer: Trainer, after_step: AfterStep, say: Say) -> None:
+        """The loop, and everything that is saved of it."""
 
         def saved_step(record, preview) -> None:
             if self.state.step % self.save_every == 0:
@@ -276,33 +243,44 @@ class TrainingRun:
                     say(str(error))
             after_step(record, preview)
 
-        say(f"Original model's clips: 0 of {1 + len(clips)}")
-        self.injection.enabled = False
-        try:
-            with _text_that_fits():
-                held_out = bank.build(self._held_out, clips, tell)
-        finally:
-            self.injection.enabled = True
-        self.before = held_out.frames[list(range(len(held_out.frames)))].float()
         say(f"Training: from step {self.state.step} to {self.settings.steps}")
         try:
             trainer.train(saved_step)
         finally:
             self._save(trainer)
-        say(f"{COMPARISON}: sampling the clip with the adapter")
+
+    def _compare(self, trainer: Trainer, held_out: TeacherClip, scored: bool, clips: BankProgress | None) -> TrainingResult:
+        """The clip of the prompt that was kept out of training, by the original model and by the student."""
+        before = held_out.frames[list(range(len(held_out.frames)))].float()
         with torch.no_grad():
-            after = self.decoder.decode_clip(trainer.student_latents(held_out))
+            after = self.memory.decoder.decode_clip(trainer.student_latents(held_out))
         faces = held_out.faces, largest_faces(self.identity.face_model, after)
-        self.after = after.cpu()
-        self.similarities = tuple(
-            clip_similarity(self.identity, clip, found) for clip, found in zip((self.before, self.after), faces)
+        pair = before, after.cpu()
+        similarities = [clip_similarity(self.identity, frames, found) for frames, found in zip(pair, faces)]
+        return TrainingResult(
+            lora=self.lora(),
+            lora_path=self.lora_path,
+            steps=self.state.step,
+            prompts=len(self.prompts) - 1,
+            settings=self.settings,
+            history=tuple(self.state.history),
+            before=pair[0],
+            after=pair[1],
+            similarities=(similarities[0], similarities[1]),
+            face_model=self.identity.face_model.name,
+            scored=scored,
+            late_steps=len(self.sigmas) - 1 - self.first_late_step,
+            sampling_steps=len(self.sigmas) - 1,
+            clips=clips,
+            memory=self.memory.sentence,
+            changed=tuple(self.changed),
         )
 
     def _save(self, trainer: Trainer) -> None:
         """Raises ValueError if the disk does not take it."""
         if not self.state.step:
             return
-        self.state.capture(self.adapter, trainer.optimizer)
+        self.state.capture(self.adapter, trainer.optimizer, trainer.scaler)
         try:
             save_state(state_path(self.lora_path), self.state)
             save_lora(self.lora_path, self.lora())
@@ -312,18 +290,57 @@ class TrainingRun:
                 f"free some space on the disk of {self.lora_path.parent}."
             ) from error
 
-    def _encode(self, prompt: str) -> list:
+    @property
+    def _held_out(self) -> ClipKey:
+        """Of the clip before and after."""
+        return len(self.prompts) - 1, self.settings.seed
+
+    @property
+    def _clip_keys(self) -> list[ClipKey]:
+        """Of the steps to come."""
+        return self.draws.clip_keys(self.state.step, self.settings.steps)
+
+    def _sampling(self, prepared: Prepared) -> tuple[Conditioning, float, Tensor, Tensor]:
+        """How every video is sampled, as ``with_rollout`` takes it."""
+        return prepared.negative, self.settings.cfg, self.sigmas, self.latent
+
+    def _bank_bytes(self, decoder: FrameDecoder) -> int:
+        return (1 + len(self._clip_keys)) * clip_bytes(decoder, self.latent)
+
+    def _stores(self) -> Stores:
+        """Where the original model's clips are: the held-out one and those of the steps to come."""
+        decoder = self.memory.decoder
+        fingerprint = bank_fingerprint(
+            model=self.model, high_noise_model=self.high_noise_model, vae=decoder.vae, latent=self.latent,
+            cfg=self.settings.cfg, sigmas=self.sigmas, first_late_step=self.first_late_step,
+            negative_prompt=self.negative_prompt, face_model=self.identity.face_model, semantic_reward=self.semantic_reward,
+            witness=(self.prompts[-1], self.settings.seed),
+        )  # fmt: skip
+        return self.teacher_clips.open(fingerprint, self.prompts, self._bank_bytes(decoder))
+
+    def _early_steps(self, prepared: Prepared, stores: Stores, say: Say) -> EarlySteps | None:
+        """The first expert's part of every clip that is going to be sampled; None for models of one part."""
+        if self.high_noise_model is None:
+            return None
+        sampled = sampled_by_build(stores.clips, self._held_out, self._clip_keys)
+        with _text_that_fits():
+            return sample_early_steps(
+                self.high_noise_model, prepared.positives, *self._sampling(prepared), sampled, stores.early, say
+            )
+
+    def _memory(self, decoder: FrameDecoder) -> Memory:
+        size = self._bank_bytes(decoder)
+        parts = RunParts(
+            self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
+            self.adapter, self.settings, min(self.settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
+        )  # fmt: skip
+        return Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
+
+    def _encode(self, prompt: str) -> Conditioning:
         comfy.model_management.throw_exception_if_processing_interrupted()
         with torch.inference_mode():
             conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
         return revive(conditioning)
-
-    def _text_features(self) -> Tensor | None:
-        """Of every prompt, for the semantic reward; its text encoder is only needed here."""
-        if self.semantic_reward is None:
-            return None
-        with resident(managed(self.semantic_reward.text_networks)), torch.inference_mode(False), torch.no_grad():
-            return self.semantic_reward.encode_text(self.prompts)
 
 
 @contextmanager

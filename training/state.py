@@ -22,9 +22,9 @@ SUFFIX = ".pvstate"  # safetensors inside; a name of its own keeps it out of LoR
 MOMENT = "@"  # between a weight's name and the name of its optimizer moment
 
 
-@dataclass
+@dataclass(frozen=True)
 class StepRecord:
-    """One training step. loss and identity are nan where no face was found, similarity likewise."""
+    """One training step. loss, identity and similarity are nan where no face was found."""
 
     loss: float
     identity: float
@@ -36,14 +36,21 @@ class StepRecord:
 
 @dataclass
 class TrainingState:
-    """step: optimizer steps done. history: one record a step. tensors: weights and moments by name."""
+    """step: training steps done. history: one record a step. tensors: weights and moments by name. scaler: of half precision."""
 
     step: int = 0
     history: list[StepRecord] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    scaler: dict[str, float] = field(default_factory=dict)
 
-    def capture(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer) -> None:
-        """Copy weights and moments to the CPU."""
+    def add(self, record: StepRecord) -> None:
+        """One more step is done."""
+        self.step += 1
+        self.history.append(record)
+
+    def capture(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+        """Copy weights and moments to the CPU, and the scaler's numbers."""
+        self.scaler = scaler.state_dict()
         moments = optimizer.state_dict()["state"]
         self.tensors = {}
         for index, (name, weight) in enumerate(adapter.named_weights().items()):
@@ -51,10 +58,12 @@ class TrainingState:
             for moment, value in moments.get(index, {}).items():
                 self.tensors[name + MOMENT + moment] = value.detach().cpu().clone()
 
-    def restore(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer) -> None:
-        """Copy captured weights and moments back; nothing to do for a fresh state."""
+    def restore(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+        """Give back what was captured; nothing to do for a fresh state."""
         if not self.tensors:
             return
+        if self.scaler and scaler.is_enabled():
+            scaler.load_state_dict(self.scaler)
         moments = {}
         with torch.no_grad():
             for index, (name, weight) in enumerate(adapter.named_weights().items()):
@@ -78,7 +87,8 @@ def state_path(lora_path: Path) -> Path:
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Write atomically."""
-    metadata = {"step": str(state.step), "history": json.dumps([asdict(record) for record in state.history])}
+    history = [asdict(record) for record in state.history]
+    metadata = {"step": str(state.step), "history": json.dumps(history), "scaler": json.dumps(state.scaler)}
     write_atomically(path, save(state.tensors, metadata=metadata))
 
 
@@ -96,7 +106,7 @@ def load_state(path: Path) -> TrainingState:
     except SafetensorError as error:
         raise ValueError(f"existing_lora: {path.name} is damaged ({error}); choose [None] to start again.") from error
     history = [StepRecord(**record) for record in json.loads(metadata["history"])]
-    return TrainingState(int(metadata["step"]), history, tensors)
+    return TrainingState(int(metadata["step"]), history, tensors, json.loads(metadata.get("scaler", "{}")))
 
 
 def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankAdapter) -> TrainingState:

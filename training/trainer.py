@@ -2,27 +2,26 @@
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
-from ..adapters.architectures import Architecture
-from ..adapters.late_step import LateStepInjection
 from ..adapters.low_rank import LowRankAdapter
-from ..host.checkpointing import mutations_allowed, recomputed
-from ..rewards.faces import Identity, largest_faces
-from ..rewards.identity import identity_consistency_loss
-from ..rewards.semantic import semantic_consistency_loss
+from ..host.checkpointing import recomputed
+from ..rewards.faces import largest_faces
 from .draws import Draws
 from .memory.memory import Memory
-from .preservation import preservation_loss
+from .objective import NO_FACE, Objective
+from .rollout import Rollout
 from .settings import TrainingSettings
 from .state import StepRecord, TrainingState
-from .teacher.bank import TeacherBank, TeacherClip
+from .teacher.bank import TeacherBank
+from .teacher.clip import TeacherClip
 
-# Gradients of half-precision models are often smaller than half precision can hold.
+# Gradients of half-precision models are often smaller than half precision can hold; the scaler begins with this factor.
 HALF_PRECISION_SCALE = 2.0**14
+MOST_SKIPPED = 10
+"""Steps in a row without a finite gradient after which half precision is given up."""
 # One step on a frame with an unusual face must not undo a hundred others.
 GRADIENT_CLIP = 1.0
 WARMUP_STEPS = 10
@@ -30,9 +29,9 @@ WARMUP_STEPS = 10
 MINIMUM_HIT_RATE = 0.2
 HIT_RATE_WINDOW = 25
 
-
-# (record, (teacher's frame, student's frame), both [1, 3, H, W] in 0..1)
-AfterStep = Callable[[StepRecord, tuple[Tensor, Tensor]], None]
+Preview = tuple[Tensor, Tensor]
+"""The teacher's and the student's same frame, both [1, 3, H, W] in 0..1."""
+AfterStep = Callable[[StepRecord, Preview], None]
 
 
 class TrainingFailure(RuntimeError):
@@ -40,198 +39,134 @@ class TrainingFailure(RuntimeError):
 
 
 class Trainer:
-    """Tunes ``adapter`` so that the student's videos show ``identity``."""
+    """Tunes ``adapter`` so that the student's videos show the objective's identity.
+
+    first_late_step: the number of the sampling step in which the window opens; the adapter sleeps before it.
+    """
 
     def __init__(
         self,
+        rollout: Rollout,
         bank: TeacherBank,
+        objective: Objective,
         adapter: LowRankAdapter,
-        injection: LateStepInjection,
-        identity: Identity,
         draws: Draws,
         settings: TrainingSettings,
         state: TrainingState,
-        architecture: Architecture,
         memory: Memory,
+        first_late_step: int,
     ):
+        self.rollout = rollout
         self.bank = bank
-        self.rollout = bank.rollout
-        self.decoder = bank.decoder
+        self.objective = objective
         self.adapter = adapter
-        self.injection = injection
-        self.identity = identity
         self.draws = draws
         self.settings = settings
         self.state = state
-        self.architecture = architecture
         self.memory = memory
+        self.first_late_step = first_late_step
         self.first_step = state.step
+        self.skipped = 0
         self.optimizer = torch.optim.AdamW(
             adapter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay
         )
-        state.restore(adapter, self.optimizer)
+        self.scaler = torch.amp.GradScaler(
+            rollout.latent.device.type, init_scale=HALF_PRECISION_SCALE, enabled=rollout.dtype == torch.float16
+        )
+        state.restore(adapter, self.optimizer, self.scaler)
 
     def train(self, after_step: AfterStep) -> None:
         """Run until ``settings.steps``; ``after_step`` may save, show progress, or raise to stop.
 
-        Raises TrainingFailure if a loss is not finite or faces are never found.
+        Raises TrainingFailure if the loss stays without a finite value or if faces are never found.
         """
         while self.state.step < self.settings.steps:
-            record, preview = self._step()
-            self.state.step += 1
-            self.state.history.append(record)
+            record, preview = self.memory.retrying(self.step)
+            self.state.add(record)
             self._check_hit_rate()
             after_step(record, preview)
 
-    def _step(self) -> tuple[StepRecord, tuple[Tensor, Tensor]]:
-        """One step; if memory runs out before anything has changed, the same again in a more frugal way."""
-        loss, record, preview = self._attempt() or self._attempt()
-        if loss is not None:
+    def step(self) -> tuple[StepRecord, Preview]:
+        """One step of reward tuning, from a random prompt to the adapter's update."""
+        self.optimizer.zero_grad()
+        generator = self.draws.generator(self.state.step)
+        clip = self.bank.clip(self.draws.clip_key(generator))  # c ~ p(c), z_T ~ N(0, I): section 4.3; G_S(z_T, c)
+        latents = self.student_latents(clip)  # G_T(z_T, c) from the same noise: sections 4.1 and 4.4
+        frames = self.frames(clip, generator)  # i, M of them
+        student = self.memory.decoder.decode(latents, frames)
+        teacher = clip.frames[frames]
+
+        own = largest_faces(self.objective.identity.face_model, student)
+        heads = [clip.faces[frame] or face for frame, face in zip(frames, own)]
+        scores = None if clip.scores is None else clip.scores[frames]
+        icr = self.objective.icr(student, heads, generator)  # Eq. 2
+        scr = self.objective.scr(student, scores, clip.prompt, recomputed if self.memory.recomputes else None)  # Eqs. 3, 4
+        preservation = self.objective.preservation(student, teacher, heads)
+        loss, similarity = NO_FACE, NO_FACE
+        if icr is not None:
+            total = self.objective.total(icr.loss, scr, preservation)  # Eq. 5
+            self.memory.backward(self.scaler.scale(total))
+            loss, similarity = total.item(), icr.similarity
             self._update(loss)
-        return record, preview
 
-    def _attempt(self) -> tuple[float | None, StepRecord, tuple[Tensor, Tensor]] | None:
-        """The gradient of the coming step, with the loss; None if memory ran out and less will be used."""
-        try:
-            with ExitStack() as survival:
-                if not self.memory.recomputes:
-                    survival.enter_context(mutations_allowed(self.architecture))
-                loss, record, preview = self.loss(self.draws.generator(self.state.step))
-                if loss is not None:
-                    if self.memory.recomputes:  # then the model's forward keeps nothing that could be changed
-                        survival.enter_context(mutations_allowed(self.architecture))
-                    self.optimizer.zero_grad()
-                    (loss * self._scale).backward()
-            return None if loss is None else loss.item(), record, preview
-        except Exception as error:
-            if not self.memory.step_down(error):
-                raise
-        self.memory.empty_caches()  # only now has the error let go of the step's tensors
-        return None
-
-    def loss(self, generator: torch.Generator) -> tuple[Tensor | None, StepRecord, tuple[Tensor, Tensor]]:
-        """L_train of Eq. 5 for one random prompt, one initial noise and M random frames.
-
-        The loss is None when neither student nor teacher show a face. The last
-        result is the first of the frames, the teacher's and the student's, to look at.
-        """
-        settings = self.settings
-        clip = self.teacher_clip(*self.draws.clip(generator))
-        latents = self.student_latents(clip)
-        frames = self._frames(clip, self.decoder.count(latents), generator)
-        student = self._decode(latents, frames)
-
-        student_faces = largest_faces(self.identity.face_model, student)
-        teacher_faces = [clip.faces[frame] for frame in frames]
-        hits = sum(face is not None for face in student_faces)
-
-        located = [teacher or own for teacher, own in zip(teacher_faces, student_faces)]
-
-        identity, similarity = self._identity(student, located, generator)
-        semantic = self._semantic(student[: settings.num_frames], clip, frames[: settings.num_frames])
-        preserve = student.new_zeros(())
-        if settings.preserve_weight:
-            preserve = preservation_loss(student, clip.frames[frames], located)
-
-        record = StepRecord(float("nan"), float("nan"), semantic.item(), preserve.item(), similarity, hits / len(frames))
-        preview = clip.frames[frames[:1]].float(), student[:1].detach().cpu()
-        if identity is None:
-            return None, record, preview
-        loss = settings.identity_weight * identity + settings.semantic_weight * semantic + settings.preserve_weight * preserve
-        record.loss, record.identity = loss.item(), identity.item()
-        return loss, record, preview
+        record = StepRecord(
+            loss=loss,
+            identity=NO_FACE if icr is None else icr.loss.item(),
+            semantic=scr.item(),
+            preserve=preservation.item(),
+            similarity=similarity,
+            hit_rate=sum(face is not None for face in own) / len(frames),
+        )
+        return record, (teacher[:1].float(), student[:1].detach().cpu())
 
     def student_latents(self, clip: TeacherClip) -> Tensor:
-        """z_0 of the target model G_T from the same pure noise as the teacher's clip (section 4.1).
+        """z_0 of the target model G_T from the same pure noise as the teacher's clip (section 4.1), as the VAE takes it.
 
-        Starts where the window opens (before it both models are the same), and
-        carries gradient through the last K steps.
+        Starts where the window opens (before it both models are the same), and carries gradient through the last K steps.
         """
         self.rollout.use_prompt(clip.prompt)
-        first = self.bank.first_late_step
         last = self.rollout.steps
-        first_with_gradient = max(first, last - self.settings.gradient_steps)
+        first_with_gradient = max(self.first_late_step, last - self.settings.gradient_steps)
         with torch.no_grad():
-            x = self.rollout.run(clip.switch_latents, first, first_with_gradient)
+            x = self.rollout.run(clip.switch_latents, self.first_late_step, first_with_gradient)
         x = self.rollout.run(x, first_with_gradient, last, self.memory.recomputes)
         return self.rollout.to_vae(x)
 
-    def teacher_clip(self, prompt: int, seed: int) -> TeacherClip:
-        """The original model's clip: the adapter sleeps while the bank samples."""
-        self.injection.enabled = False
-        try:
-            return self.bank.clip(prompt, seed)
-        finally:
-            self.injection.enabled = True
-
-    def _identity(self, student, located, generator) -> tuple[Tensor | None, float]:
-        """Eq. 2 on the first of the sampled frames that show a face.
-
-        The face is looked for where the teacher's same frame has it (where the student
-        has it, if the teacher shows none): late steps must not move the head, and a reward
-        that follows a wandering head would let the motion shrink.
-        """
-        usable = [index for index, face in enumerate(located) if face is not None][: self.settings.identity_frames]
-        if not usable:
-            return None, float("nan")
-        faces = [located[index] for index in usable]
-        return identity_consistency_loss(
-            student[usable], faces, self.identity, self.settings.augmentation, generator, self.settings.identity_cap
-        )
-
-    def _frames(self, clip: TeacherClip, count: int, generator: torch.Generator) -> list[int]:
+    def frames(self, clip: TeacherClip, generator: torch.Generator) -> list[int]:
         """The random frames of this step; where only the identity is rewarded, those first that show a face."""
-        frames = torch.randperm(count, generator=generator).tolist()
-        if not (self._scored or self.settings.preserve_weight):
+        frames = torch.randperm(len(clip.frames), generator=generator).tolist()
+        if not (self.objective.scores_meaning or self.settings.preserve_weight):
             frames.sort(key=lambda frame: clip.faces[frame] is None)
         return frames[: self.memory.frames]
 
-    def _decode(self, latents: Tensor, frames: list[int]) -> Tensor:
-        if not self.memory.one_by_one:
-            return self.decoder.decode(latents, frames)
-        return torch.cat(
-            [recomputed(lambda latents, frame=frame: self.decoder.decode(latents, [frame]), latents) for frame in frames]
-        )
+    def _update(self, loss: float) -> None:
+        """AdamW on the clipped gradient. Half precision may overflow: such a step is left out, and the scale halved.
 
-    @property
-    def _scored(self) -> bool:
-        """Whether the semantic reward takes part."""
-        return self.bank.semantic_reward is not None and self.settings.semantic_weight > 0
-
-    def _semantic(self, student: Tensor, clip: TeacherClip, frames: list[int]) -> Tensor:
-        """Eqs. 3 and 4 on the M sampled frames; 0 without a semantic reward."""
-        if not self._scored:
-            return student.new_zeros(())
-        reward, text = self.bank.semantic_reward, self.bank.text_features[clip.prompt]
-        if self.memory.recomputes:
-            scores = torch.cat([recomputed(lambda frame: reward.score(frame, text), frame) for frame in student.split(1)])
-        else:
-            scores = reward.score(student, text)
-        return semantic_consistency_loss(scores, clip.scores[frames], reward.logit_scale)
-
-    @property
-    def _scale(self) -> float:
-        return HALF_PRECISION_SCALE if self.rollout.dtype == torch.float16 else 1.0
+        Raises TrainingFailure where loss or gradient are no finite numbers, in half precision after ten such steps in a row.
+        """
+        self.optimizer.param_groups[0]["lr"] = self._learning_rate()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), GRADIENT_CLIP)
+        if math.isfinite(loss) and torch.isfinite(norm):
+            self.skipped = 0
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            return
+        self.skipped += 1
+        if not self.scaler.is_enabled() or self.skipped == MOST_SKIPPED:
+            raise TrainingFailure(
+                f"The loss is no longer a number at step {self.state.step + 1}; lower learning_rate "
+                f"(now {self.settings.learning_rate:g}) or use a model in bf16 instead of fp16."
+            )
+        self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
 
     def _learning_rate(self) -> float:
-        """Of the coming step; the optimizer's first moments are not yet reliable, so it rises for a few steps."""
+        """Of the coming step. It rises for a few steps, while AdamW's moments are not yet reliable."""
         if self.settings.learning_rate_schedule == "constant":
             return self.settings.learning_rate
         rise = min(1.0, (self.state.step + 1) / WARMUP_STEPS)
         fall = min(1.0, 2 * (1 - self.state.step / self.settings.steps))
         return self.settings.learning_rate * rise * fall
-
-    def _update(self, loss: float) -> None:
-        self.optimizer.param_groups[0]["lr"] = self._learning_rate()
-        for parameter in self.adapter.parameters():
-            parameter.grad.div_(self._scale)
-        norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), GRADIENT_CLIP)
-        if not (math.isfinite(loss) and torch.isfinite(norm)):
-            raise TrainingFailure(
-                f"The loss is no longer a number at step {self.state.step + 1}; lower learning_rate "
-                f"(now {self.settings.learning_rate:g}) or use a model in bf16 instead of fp16."
-            )
-        self.optimizer.step()
 
     def _check_hit_rate(self) -> None:
         recent = self.state.history[self.first_step :][-HIT_RATE_WINDOW:]

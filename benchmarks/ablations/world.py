@@ -5,7 +5,6 @@ The teacher's clips and the base model's videos are sampled once a seed and shar
 
 import time
 from collections import defaultdict
-from collections.abc import MutableMapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -25,54 +24,48 @@ SCHEDULER = "simple"
 SHOWN = 3  # held-out videos that are kept of every job
 
 
-class TeacherClips(dict):
-    """A teacher bank that knows how long filling it took: ``seconds`` of processor time, from a miss to what fills it."""
+class TimedStore:
+    """A bank in memory that knows how long filling it took: ``seconds`` of processor time, from a miss to what fills it."""
 
-    seconds = 0.0
+    remembers = own = True
+    place = "in memory"
 
-    def get(self, key, default=None):
-        return self[key] if key in self else default
+    def __init__(self):
+        self.values = {}
+        self.seconds = 0.0
+
+    def find(self, key):
+        self._since = time.process_time()
+        return self.values.get(key)
 
     def __contains__(self, key) -> bool:
-        found = super().__contains__(key)
-        if not found:
-            self._since = time.process_time()
-        return found
+        return self.find(key) is not None
 
-    def __setitem__(self, key, clip) -> None:
-        super().__setitem__(key, clip)
+    def keep(self, key, clip) -> None:
+        self.values[key] = clip
         now = time.process_time()
         self.seconds += now - self._since
         self._since = now
 
+    def forget(self) -> None:
+        self.values.clear()
 
-class WithoutFaces(MutableMapping):
+    def check_space(self, size: int) -> None:
+        pass
+
+
+class WithoutFaces(TimedStore):
     """The teacher's clips as if it showed no face: then the student's own faces are cropped."""
 
-    def __init__(self, clips: TeacherClips):
-        self._clips = clips
+    def __init__(self, clips: TimedStore):
+        self.clips = clips
 
-    def get(self, key, default=None):
-        return self[key] if key in self else default
+    def find(self, key):
+        clip = self.clips.find(key)
+        return clip and replace(clip, faces=[None] * len(clip.faces))
 
-    def __contains__(self, key) -> bool:
-        return key in self._clips
-
-    def __getitem__(self, key):
-        clip = self._clips[key]
-        return replace(clip, faces=[None] * len(clip.faces))
-
-    def __setitem__(self, key, clip) -> None:
-        self._clips[key] = clip
-
-    def __delitem__(self, key) -> None:
-        del self._clips[key]
-
-    def __iter__(self):
-        return iter(self._clips)
-
-    def __len__(self) -> int:
-        return len(self._clips)
+    def keep(self, key, clip) -> None:
+        self.clips.keep(key, clip)
 
 
 class AblationWorld:
@@ -89,7 +82,7 @@ class AblationWorld:
         self.prompts = pack.prompts.fill(pack.prompts.load("demo"), "sks", "demo")
         self.held_out = [line.replace(" V ", " sks ") for line in HELD_OUT.read_text().splitlines() if line.strip()]
         self.bank_seconds = 0.0
-        self._banks: dict[tuple, TeacherClips] = defaultdict(TeacherClips)
+        self._banks: dict[tuple, TimedStore] = defaultdict(TimedStore)
         self._seed: int | None = None
         self._conditions: dict[str, list] = {}
 
@@ -131,13 +124,13 @@ class AblationWorld:
         if arm.one_prompt:
             prompts = [prompts[self._seed], prompts[-1]]
         bank = self._banks[arm.start_percent, arm.frames, arm.one_prompt]
-        before = bank.seconds
+        before, stores = bank.seconds, self.pack.training.teacher.location.Stores
         with torch.inference_mode():
             run = self.pack.training.run.TrainingRun(
                 model=self.model, clip=self.clip, vae=self.vae, identity=self.identity(identity, arm.photos),
                 semantic_reward=self.semantic_reward, prompts=prompts, negative_prompt="",
                 latent=self.latent(arm.frames), settings=self.settings(arm), trigger_word="sks", lora_path=path,
-                resume=False, save_every=self.steps, teacher_clips=WithoutFaces(bank) if arm.own_faces else bank, targets=targets,
+                resume=False, save_every=self.steps, teacher_clips=stores(WithoutFaces(bank) if arm.own_faces else bank), targets=targets,
             )  # fmt: skip
             run.execute(lambda record, frames: after_step())
         self.pack.training.state.state_path(path).unlink()

@@ -39,7 +39,7 @@ class NaiveLoop:
         """One training step."""
         self.optimizer.zero_grad()
         loss = self.loss(generator)
-        with self.pack.host.checkpointing.mutations_allowed(self.trainer.architecture):
+        with self.pack.host.checkpointing.mutations_allowed(self.trainer.memory.parts.architecture):
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trainer.adapter.parameters(), 1.0)
         self.optimizer.step()
@@ -47,37 +47,41 @@ class NaiveLoop:
     def loss(self, generator: torch.Generator) -> Tensor:
         """L_train of Eq. 5, with gradient. Raises ValueError if no frame shows a face."""
         trainer, settings = self.trainer, self.trainer.settings
-        prompt, noise = trainer.draws.clip(generator)
+        prompt, noise = trainer.draws.clip_key(generator)
         trainer.rollout.use_prompt(prompt)
         start = trainer.rollout.start(noise)
         original, target = self._original(start), self._target(start)
 
+        decoder = trainer.memory.decoder
         count = max(settings.num_frames, settings.identity_frames)
-        frames = torch.randperm(trainer.decoder.count(target), generator=generator)[:count].tolist()
-        shown = trainer.decoder.decode(target, frames)
+        frames = torch.randperm(decoder.count(target), generator=generator)[:count].tolist()
+        shown = decoder.decode(target, frames)
         with torch.no_grad():
-            wanted = trainer.decoder.decode(original, frames)
+            wanted = decoder.decode(original, frames)
         return self.rewards(shown, wanted, prompt, generator)
 
     def rewards(self, shown: Tensor, wanted: Tensor, prompt: int, generator: torch.Generator) -> Tensor:
         """Eq. 5 for the target model's and the original model's frames [M, 3, H, W] in 0..1."""
-        settings, identity = self.trainer.settings, self.trainer.identity
+        objective = self.trainer.objective
         find = self.pack.rewards.faces.largest_faces
-        faces = [theirs or own for theirs, own in zip(find(identity.face_model, wanted), find(identity.face_model, shown))]
-        return (
-            settings.identity_weight * self._identity(shown, faces, generator)
-            + settings.semantic_weight * self._semantic(shown, wanted, prompt)
-            + settings.preserve_weight * self.pack.training.preservation.preservation_loss(shown, wanted, faces)
-        )
+        face_model = objective.identity.face_model
+        heads = [theirs or own for theirs, own in zip(find(face_model, wanted), find(face_model, shown))]
+        icr = objective.icr(shown, heads, generator)
+        if icr is None:
+            raise ValueError("None of the drawn frames shows a face.")
+        with torch.no_grad():
+            scores = objective.semantic_reward.score(wanted, objective.text_features[prompt])
+        scr = objective.scr(shown, scores, prompt)
+        return objective.total(icr.loss, scr, objective.preservation(shown, wanted, heads))
 
     @torch.no_grad()
     def _original(self, start: Tensor) -> Tensor:
         rollout = self.trainer.rollout
-        self.trainer.injection.enabled = False
+        self.trainer.bank.teacher.injection.enabled = False
         try:
             return rollout.to_vae(rollout.run(start, 0, rollout.steps))
         finally:
-            self.trainer.injection.enabled = True
+            self.trainer.bank.teacher.injection.enabled = True
 
     def _target(self, start: Tensor) -> Tensor:
         rollout = self.trainer.rollout
@@ -85,20 +89,3 @@ class NaiveLoop:
         with torch.no_grad():
             x = rollout.run(start, 0, first_with_gradient)
         return rollout.to_vae(rollout.run(x, first_with_gradient, rollout.steps, checkpointing=True))
-
-    def _identity(self, shown: Tensor, faces: list, generator: torch.Generator) -> Tensor:
-        settings, identity = self.trainer.settings, self.trainer.identity
-        usable = [index for index, face in enumerate(faces) if face is not None][: settings.identity_frames]
-        if not usable:
-            raise ValueError("None of the drawn frames shows a face.")
-        consistency = self.pack.rewards.identity.identity_consistency_loss
-        kept = [faces[index] for index in usable]
-        return consistency(shown[usable], kept, identity, settings.augmentation, generator, settings.identity_cap).loss
-
-    def _semantic(self, shown: Tensor, wanted: Tensor, prompt: int) -> Tensor:
-        reward, count = self.trainer.bank.semantic_reward, self.trainer.settings.num_frames
-        text = self.trainer.bank.text_features[prompt]
-        with torch.no_grad():
-            theirs = reward.score(wanted[:count], text)
-        consistency = self.pack.rewards.semantic.semantic_consistency_loss
-        return consistency(reward.score(shown[:count], text), theirs, reward.logit_scale)

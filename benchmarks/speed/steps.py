@@ -18,11 +18,11 @@ def training_steps(world, rounds: int) -> dict:
     found = {}
 
     def body(trainer, one_step) -> None:
-        window = trainer.rollout.steps - trainer.bank.first_late_step
+        window = trainer.rollout.steps - trainer.first_late_step
         depth = trainer.settings.gradient_steps
-        loops = [NaiveLoop(world.pack, trainer, trainer.bank.first_late_step, reach) for reach in (window, depth)]
+        loops = [NaiveLoop(world.pack, trainer, trainer.first_late_step, reach) for reach in (window, depth)]
         naive, shallow = (lambda loop=loop: loop.step(torch.Generator().manual_seed(0)) for loop in loops)
-        clip = next(iter(trainer.bank.clips))
+        clip = next(iter(trainer.bank.store.values))
         one_step()
         jobs = {"naive": naive, "ours": one_step, "clip": lambda: resampled(trainer, clip)}
         turns = in_turns(jobs, rounds, warm_up=0)
@@ -44,8 +44,8 @@ def training_steps(world, rounds: int) -> dict:
 
 def resampled(trainer, clip: tuple[int, int]) -> None:
     """The bank's work for one clip."""
-    del trainer.bank.clips[clip]
-    trainer.teacher_clip(*clip)
+    del trainer.bank.store.values[clip]
+    trainer.bank.clip(clip)
 
 
 def over_floor(world, rounds: int) -> dict:
@@ -57,7 +57,7 @@ def over_floor(world, rounds: int) -> dict:
     found = {}
 
     def body(trainer, one_step) -> None:
-        window = trainer.rollout.steps - trainer.bank.first_late_step
+        window = trainer.rollout.steps - trainer.first_late_step
         if window != trainer.settings.gradient_steps:
             raise ValueError(f"The window has {window} steps and not {trainer.settings.gradient_steps}.")
         model, frame = bare_model(world.pack, trainer), bare_frame(trainer)
@@ -94,7 +94,7 @@ def bare_model(pack, trainer) -> Callable[[], None]:
     def step() -> None:
         with torch.no_grad():
             run()
-        with pack.host.checkpointing.mutations_allowed(trainer.architecture):
+        with pack.host.checkpointing.mutations_allowed(trainer.memory.parts.architecture):
             with pack.host.autograd.differentiable_kernels():
                 output = run()
             torch.autograd.grad(output.square().mean(), start)
@@ -104,13 +104,13 @@ def bare_model(pack, trainer) -> Callable[[], None]:
 
 def bare_frame(trainer) -> Callable[[], None]:
     """One frame in the middle of the clip through the VAE, and back."""
-    clip = trainer.bank.clips[next(iter(trainer.bank.clips))]
+    clip = next(iter(trainer.bank.store.values.values()))
     latents = trainer.rollout.to_vae(clip.switch_latents.to(trainer.rollout.latent)).detach()
-    frame = trainer.decoder.count(latents) // 2
+    frame = trainer.memory.decoder.count(latents) // 2
 
     def step() -> None:
         start = latents.clone().requires_grad_(True)
-        torch.autograd.grad(trainer.decoder.decode(start, [frame]).square().mean(), start)
+        torch.autograd.grad(trainer.memory.decoder.decode(start, [frame]).square().mean(), start)
 
     return step
 
@@ -118,8 +118,8 @@ def bare_frame(trainer) -> Callable[[], None]:
 def rewards_of(pack, trainer) -> Callable[[], None]:
     """Faces, augmentation, recognizer and scorer on M frames, back to the pixels. The original model's frames are
     looked at, too, which the bank saves a real step."""
-    loop = NaiveLoop(pack, trainer, trainer.bank.first_late_step, 1)
-    clip = trainer.bank.clips[next(iter(trainer.bank.clips))]
+    loop = NaiveLoop(pack, trainer, trainer.first_late_step, 1)
+    clip = next(iter(trainer.bank.store.values.values()))
     frames = clip.frames[: trainer.settings.num_frames].to(trainer.rollout.latent)
 
     def step() -> None:
@@ -136,7 +136,7 @@ def _call_of(trainer, network) -> tuple:
     hook = network.register_forward_pre_hook(lambda module, args, options: seen.append((args, options)), with_kwargs=True)
     try:
         with torch.no_grad():
-            clip = trainer.bank.clips[next(iter(trainer.bank.clips))]
+            clip = next(iter(trainer.bank.store.values.values()))
             trainer.rollout.use_prompt(clip.prompt)
             last = trainer.rollout.steps - 1
             trainer.rollout.run(clip.switch_latents.to(trainer.rollout.latent), last, last + 1)

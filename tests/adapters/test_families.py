@@ -67,8 +67,8 @@ def test_trained_file_loads_in_the_core_and_its_window_is_the_trainers_own(world
     late = world.apply(world.model, run.lora(), start=-1.0, end=-1.0)
     video = world.decode(world.sample(late, PROMPTS[-1], run.settings.seed))
     base = world.decode(world.base_clip)
-    assert same(run.after, video, base)
-    assert (run.before - base).abs().max() < 1e-3  # the bank keeps half precision
+    assert same(run.result.after, video, base)
+    assert (run.result.before - base).abs().max() < 1e-3  # the bank keeps half precision
 
     whole_range = world.sample(world.apply(world.model, run.lora(), start=0.0))
     with torch.inference_mode(), caplog.at_level(logging.WARNING):

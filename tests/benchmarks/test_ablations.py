@@ -180,26 +180,26 @@ def test_a_row_of_every_kind_of_training(world, tmp_path):
         assert {"arm": name, "identity": "Bina", "seed": 0}.items() <= figures.items()
         assert (figures["seconds"] == 0) == (name == "base")
         assert videos.shape == (2, 8, 3, 64, 64)
-    clips = world._banks[0.75, 1, False].values()
+    clips = world._banks[0.75, 1, False].values.values()
     assert clips and world.bank_seconds > 0
     assert all(len(clip.frames) == 1 for clip in clips)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reconstruction.safetensors", "t2i.safetensors"]
 
 
 def test_without_the_teachers_faces_the_students_are_rewarded(world, tmp_path, monkeypatch):
-    trainer, rewarded = world.pack.training.trainer, []
-    loss = trainer.identity_consistency_loss
+    objective, rewarded = world.pack.training.objective, []
+    loss = objective.identity_consistency_loss
 
     def spy(frames, faces, *rest):
-        own = trainer.largest_faces(world.face_model, frames)
+        own = world.pack.rewards.faces.largest_faces(world.face_model, frames)
         rewarded.append([face.box for face in faces] == [face.box for face in own])
         return loss(frames, faces, *rest)
 
-    monkeypatch.setattr(trainer, "identity_consistency_loss", spy)
+    monkeypatch.setattr(objective, "identity_consistency_loss", spy)
     for name in ("ours", "eq5"):
         world.train(BY_NAME[name], "Bina", tmp_path / f"{name}.safetensors")
     assert rewarded[1:] == [False, True, True]  # in its first step the student is the teacher
-    assert all(face for clip in world._banks[0.75, 8, False].values() for face in clip.faces)
+    assert all(face for clip in world._banks[0.75, 8, False].values.values() for face in clip.faces)
 
 
 def test_a_clip_that_shows_nobody_is_measured_as_such(world):
@@ -215,9 +215,9 @@ def test_a_clip_that_shows_nobody_is_measured_as_such(world):
 
 
 def test_seconds_leave_out_the_shared_videos():
-    bank = ablation_world.TeacherClips()
+    bank = ablation_world.TimedStore()
     assert "a" not in bank
     sum(i * i for i in range(300_000))
-    bank["a"] = torch.zeros(1)
+    bank.keep("a", torch.zeros(1))
     spent = bank.seconds
     assert spent > 0.005 and "a" in bank and bank.seconds == spent

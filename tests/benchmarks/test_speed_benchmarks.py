@@ -11,6 +11,7 @@ from benchmarks.speed import speed
 from benchmarks.speed.naive_loop import NaiveLoop
 from benchmarks.speed.world import inside_training
 from devkit.demo_world import DemoWorld
+from devkit.gradients import step_gradient
 
 
 @pytest.fixture
@@ -56,17 +57,18 @@ def test_naive_loop_has_the_loss_and_the_gradient_of_ours(demo: DemoWorld, prese
     found = {}
 
     def body(trainer, one_step) -> None:
-        window = trainer.rollout.steps - trainer.bank.first_late_step
+        window = trainer.rollout.steps - trainer.first_late_step
         assert window == trainer.settings.gradient_steps == 2
         with torch.no_grad():
             for parameter in trainer.adapter.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) * 0.02)
-        naive = NaiveLoop(demo.pack, trainer, trainer.bank.first_late_step, window)
-        for name, loss in (("ours", lambda generator: trainer.loss(generator)[0]), ("naive", naive.loss)):
-            trainer.optimizer.zero_grad()
-            value = loss(torch.Generator().manual_seed(5))
-            value.backward()
-            found[name] = value.item(), torch.cat([p.grad.flatten() for p in trainer.adapter.parameters()])
+        naive = NaiveLoop(demo.pack, trainer, trainer.first_late_step, window)
+        loss, gradient = step_gradient(trainer)
+        found["ours"] = loss, torch.cat([part.flatten() for part in gradient])
+        trainer.optimizer.zero_grad()
+        value = naive.loss(trainer.draws.generator(trainer.state.step))
+        value.backward()
+        found["naive"] = value.item(), torch.cat([p.grad.flatten() for p in trainer.adapter.parameters()])
 
     inside_training(demo, body, gradient_checkpointing="steps", preserve_weight=preserve_weight)
     (ours, gradient), (naive, expected) = found["ours"], found["naive"]

@@ -40,7 +40,7 @@ def test_training_runs_on_the_hosts_own_wan_vae(demo, wan_vae, tmp_path, monkeyp
     monkeypatch.setattr(demo, "vae", wan_vae)
     monkeypatch.setattr(demo, "latent", torch.zeros(1, 16, 2, 8, 8))
     run = demo.train(tmp_path / "a.safetensors")
-    assert run.before.shape == run.after.shape == (5, 3, 64, 64)
+    assert run.result.before.shape == run.result.after.shape == (5, 3, 64, 64)
     assert all(record.loss == record.loss for record in run.state.history)
 
 
@@ -75,9 +75,9 @@ def test_held_out_prompt_is_encoded_but_never_trained_on(demo, tmp_path, monkeyp
     trained_on = []
     clip = demo.pack.training.teacher.bank.TeacherBank.clip
 
-    def record(bank, prompt, seed):
-        trained_on.append(prompt)
-        return clip(bank, prompt, seed)
+    def record(bank, key):
+        trained_on.append(key[0])
+        return clip(bank, key)
 
     monkeypatch.setattr(demo.pack.training.teacher.bank.TeacherBank, "clip", record)
     demo.train(tmp_path / "a.safetensors", steps=12)

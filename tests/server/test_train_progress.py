@@ -182,13 +182,8 @@ class Watched:
     def __init__(self, module, monkeypatch, first_step=0):
         self.now, self.shown, self.bars = 0.0, [], []
         self.record = SimpleNamespace(similarity=0.5, loss=0.5, hit_rate=1.0)
-        self.run = SimpleNamespace(
-            model=SimpleNamespace(load_device=torch.device("cpu")),
-            settings=SimpleNamespace(steps=1000),
-            state=SimpleNamespace(step=first_step, history=[self.record]),
-        )
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.progress = module.TrainProgress("1", self.run, preview_every=10)
+        self.progress = module.TrainProgress("1", torch.device("cpu"), first_step, 1000, preview_every=10)
         monkeypatch.setattr(self.progress, "text", self.shown.append)
         monkeypatch.setattr(self.progress, "_bar", lambda value, total, picture=None: self.bars.append((value, bool(picture))))
 
@@ -198,7 +193,6 @@ class Watched:
 
     def step(self, seconds):
         self.now += seconds
-        self.run.state.step += 1
         frame = torch.zeros(1, 3, 64, 64)
         self.progress(self.record, (frame, frame))
 

@@ -33,8 +33,8 @@ def test_clips_are_those_of_two_core_samplers(world, high_noise_model, tmp_path)
     late = world.apply(world.model, run.lora(), start=-1.0, end=-1.0)
     base = two_passes(world, high_noise_model, world.model, run.settings.seed)
     after = two_passes(world, high_noise_model, late, run.settings.seed)
-    assert (run.before - base).abs().max() < 1e-3  # the bank keeps half precision
-    assert (run.after - after).abs().max() < 0.02 * (after - base).abs().max()
+    assert (run.result.before - base).abs().max() < 1e-3  # the bank keeps half precision
+    assert (run.result.after - after).abs().max() < 0.02 * (after - base).abs().max()
     assert (base - world.decode(world.sample(world.model, PROMPTS[-1], run.settings.seed))).abs().max() > 0.01
 
 
@@ -66,7 +66,7 @@ def test_window_in_the_first_experts_steps_is_refused(world, high_noise_model, t
 
 def test_first_steps_that_somebody_removed_are_named(pack, tmp_path):
     training = pack.training
-    early = training.teacher.high_noise_expert.EarlySteps(1, training.teacher.clip_files.LatentFiles(tmp_path, PROMPTS))
+    early = training.teacher.high_noise_expert.EarlySteps(1, training.teacher.stores.LatentFiles(tmp_path, PROMPTS))
     early.latents[0, 7] = torch.ones(1, 2)
     assert torch.equal(early.of((0, 7)), torch.ones(1, 2))
     early.latents.clear()

@@ -89,7 +89,7 @@ def test_clips_that_do_not_fit_together_are_sampled_one_by_one(demo, pack, tmp_p
 
     with torch.inference_mode(), pytest.raises(StopIteration):
         run.execute(stop)
-    assert sizes.count(4) == 1 and len(clips) == run.bank.total == len(PROMPTS)
+    assert sizes.count(4) == 1 and len(clips) == run.result.clips.total == len(PROMPTS)
 
 
 def test_run_that_memory_ends_says_where_its_steps_are(demo, pack, monkeypatch):
@@ -218,7 +218,7 @@ def test_tiny_vae_decodes_for_teacher_and_student_alike(demo, tmp_path, monkeypa
     run = world.train(tmp_path / "a.safetensors", gradient_checkpointing="auto", steps=1)
     with torch.inference_mode():
         expected = tiny.decode(world.sample(world.model, run.prompts[-1], run.settings.seed))[0].movedim(-1, 1).clamp(0, 1)
-    assert (run.before - expected).abs().max() < 2e-3
+    assert (run.result.before - expected).abs().max() < 2e-3
     assert run.state.history[0].loss == run.state.history[0].loss
 
 

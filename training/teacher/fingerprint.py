@@ -16,7 +16,7 @@ VERSION = 1
 SAMPLED_VALUES = 16
 
 
-def bank_identity(
+def bank_fingerprint(
     *,
     model: ModelPatcher,
     high_noise_model: ModelPatcher | None,

@@ -4,7 +4,7 @@ The late-step window lies in the second expert's steps, so the first one is neve
 trained: it makes the beginning of every trajectory, once, before training starts.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 from ...adapters.architectures import architecture_of
 from ..rollout import Conditioning, Rollout, with_rollout
 from ..schedule import early_steps
-from .clip import relative_difference
-from .clip_files import ClipKey, noise_tolerance
+from .clip import ClipKey, noise_tolerance, relative_difference
+from .stores import Store
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class EarlySteps:
     """
 
     steps: int
-    latents: MutableMapping[ClipKey, Tensor]
+    latents: Store[Tensor]
 
     def of(self, clip: ClipKey) -> Tensor:
         """Where the second expert begins. Raises ValueError if its file was removed during the run."""
-        try:
-            return self.latents[clip]
-        except KeyError as error:
+        latents = self.latents.find(clip)
+        if latents is None:
             raise ValueError(
                 "bank_folder: files in it were removed while a run used them; start the run again, with its "
                 "LoRA under existing_lora if it had saved one."
-            ) from error
+            )
+        return latents
 
 
 def check_pair(model: ModelPatcher, high_noise_model: ModelPatcher) -> None:
@@ -62,7 +62,7 @@ def sample_early_steps(
     sigmas: Tensor,
     latent: Tensor,
     clips: list[ClipKey],
-    known: MutableMapping[ClipKey, Tensor],
+    known: Store[Tensor],
     say: Callable[[str], None],
 ) -> EarlySteps:
     """The first expert's part of every clip (prompt, noise seed); arguments as of ``with_rollout``.
@@ -81,9 +81,9 @@ def sample_early_steps(
             prompt, seed = key
             rollout.use_prompt(prompt)
             latents = rollout.run(rollout.start(seed), 0, made.steps).cpu()
-            if number == 1 and not _is_known(latents, known.get(key), noise_tolerance(rollout.dtype)):
-                known.clear()
-            known[key] = latents
+            if number == 1 and not _is_known(latents, known.find(key), noise_tolerance(rollout.dtype)):
+                known.forget()
+            known.keep(key, latents)
 
     if clips:
         with_rollout(model, positives, negative, cfg, sigmas, latent, body)

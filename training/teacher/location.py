@@ -1,8 +1,6 @@
 """Where the original model's clips of a run are kept: in memory or on a disk."""
 
-import shutil
-from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import comfy.model_management
@@ -10,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..decoding.frame_decoder import FrameDecoder
+from ..words import in_words
 from .clip import TeacherClip
-from .clip_files import ClipFiles, ClipKey, LatentFiles
+from .stores import ClipFiles, LatentFiles, MemoryStore, Store
 
 BANKS = ("auto", "memory", "disk")
 # Of the free memory, what a bank that chooses by itself may take.
 COMFORTABLE_SHARE = 0.25
-LEFT_FREE = 10**9  # bytes of the disk, for the LoRA, its state and whoever else writes
 
 
 @dataclass(frozen=True)
@@ -27,24 +25,24 @@ class BankLocation:
     folder: Path
     reused: bool = False
 
-    def open(self, identity: str, prompts: list[str], size: int) -> "Stores":
-        """The stores of the bank named ``identity``, of which a run needs ``size`` bytes.
+    def open(self, fingerprint: str, prompts: list[str], size: int) -> "Stores":
+        """The stores of the bank named ``fingerprint``, of which a run needs ``size`` bytes.
 
         Raises ValueError if they do not fit.
         """
         if not self.in_memory(size):
-            folder = self.folder / identity
-            stores = Stores(ClipFiles(folder, prompts), LatentFiles(folder, prompts))
-            stores.clips.sweep()
-            stores.early.sweep()
-            return stores
+            folder = self.folder / fingerprint
+            clips, early = ClipFiles(folder, prompts), LatentFiles(folder, prompts)
+            clips.sweep()
+            early.sweep()
+            return Stores(clips, early)
         free = _free_memory()
         if size > free:
             raise ValueError(
                 f"teacher_bank: the clips of the original model need {in_words(size)} and "
                 f"{in_words(free)} of memory are free; set it to disk or lower bank_seeds."
             )
-        return Stores({}, {})
+        return Stores(MemoryStore(), MemoryStore())
 
     def in_memory(self, size: int) -> bool:
         """Whether a bank of ``size`` bytes is going to be kept in memory."""
@@ -55,28 +53,23 @@ class BankLocation:
 
 @dataclass(frozen=True)
 class Stores:
-    """clips: of the original model. early: latents that another expert has come to."""
+    """What a location opens, or a caller brings along. clips: of the original model. early: what another expert has come to."""
 
-    clips: MutableMapping[ClipKey, TeacherClip] | None
-    early: MutableMapping[ClipKey, Tensor]
+    clips: Store[TeacherClip] = field(default_factory=MemoryStore)
+    early: Store[Tensor] = field(default_factory=MemoryStore)
+    reused = False
+
+    def open(self, fingerprint: str, prompts: list[str], size: int) -> "Stores":
+        """Themselves: whoever brought them along knows that they fit."""
+        return self
+
+    def in_memory(self, size: int) -> bool:
+        """Whether clips wait in memory."""
+        return self.clips.remembers and self.clips.own
 
 
 def _free_memory() -> int:
     return comfy.model_management.get_free_memory(torch.device("cpu"))
-
-
-def check_space(clips: MutableMapping[ClipKey, TeacherClip], size: int) -> None:
-    """Raise ValueError if files for ``size`` bytes of clips do not fit on their disk."""
-    if not isinstance(clips, ClipFiles):
-        return
-    folder = next(path for path in (clips.folder, *clips.folder.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    if size and size + LEFT_FREE > free:
-        raise ValueError(
-            f"bank_folder: the clips of the original model need {in_words(size)}, {in_words(LEFT_FREE)} has to "
-            f"stay free, and {in_words(free)} are on the disk of {clips.folder.parent}; free some space, choose "
-            "a folder on another disk, or lower bank_seeds."
-        )
 
 
 def clip_bytes(decoder: FrameDecoder, latent: Tensor) -> int:
@@ -85,7 +78,3 @@ def clip_bytes(decoder: FrameDecoder, latent: Tensor) -> int:
     rows, columns = ratio[1:] if isinstance(ratio, tuple) else (ratio, ratio)
     height, width = latent.shape[-2] * rows, latent.shape[-1] * columns
     return decoder.count(latent) * 3 * height * width * torch.half.itemsize
-
-
-def in_words(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
