@@ -7,9 +7,7 @@ from dataclasses import replace
 import comfy.model_management
 from torch import Tensor
 
-from contextlib import nullcontext
-
-from ...host.checkpointing import BlockCheckpointing, mutations_allowed
+from ...host.checkpointing import BlockCheckpointing
 from ...host.tiny_vae import load_tiny_vae
 from ..decoding.frame_decoder import FrameDecoder
 from .demand import RunParts, budget_of, demand_of, smaller, tiny_decoder
@@ -60,20 +58,6 @@ class Memory:
     def frames(self) -> int:
         """Frames that a step decodes at most."""
         return self.option.frames
-
-    def retrying(self, step):
-        try:
-            with nullcontext() if self.recomputes else mutations_allowed(self.parts.architecture):
-                return step()
-        except Exception as error:
-            if not self.step_down(error):
-                raise
-        self.empty_caches()
-        return self.retrying(step)
-
-    def backward(self, loss) -> None:
-        with mutations_allowed(self.parts.architecture) if self.recomputes else nullcontext():
-            loss.backward()
 
     def make_room(self) -> None:
         """Let the host unload what this run does not need, as far as training needs its place."""
