@@ -1,9 +1,12 @@
 """Single frames of a video out of its latents, with gradient."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ...host.autograd import frozen, revive_model, static_clone
+from ...host.checkpointing import recomputed
 from . import frame_source
 
 
@@ -13,7 +16,8 @@ class FrameDecoder:
     The pixels are those of the VAE's own decode of the whole clip, and the gradient is exact. What single frames
     cost depends on the VAE: see the package.
 
-    device: where the frames are wanted. checkpointing: activations are recomputed in backward.
+    device: where the frames are wanted. checkpointing: activations are recomputed in backward. one_by_one: frames
+    are decoded one after the other, each again in backward, so that the activations of a single one are kept at a time.
     gradient_chunks: HunyuanVideo and CogVideoX decode in chunks; a number cuts the gradient that far back, which
     saves memory and makes it inexact (cosine to the exact one on random weights: 0.14, 0.43, 0.68, 0.84 for 1 to 4 chunks
     of HunyuanVideo, 0.82, 0.98 for 1 and 2 of CogVideoX). Other VAEs ignore it.
@@ -26,6 +30,7 @@ class FrameDecoder:
         self.device = device
         self.gradient_chunks = gradient_chunks
         self.checkpointing = checkpointing
+        self.one_by_one = False
         self.patcher = static_clone(vae.patcher, "vae", vae.vae_dtype)
         self.network = self.patcher.model
         self.source = frame_source(vae, self.network)
@@ -51,14 +56,19 @@ class FrameDecoder:
         count = self._check(latents)
         if outside := [frame for frame in frames if not 0 <= frame < count]:
             raise ValueError(f"frames: {outside[0]} is not one of the {count} frames (0 to {count - 1}) of this clip.")
-        latents = latents.to(self.vae.device, self.vae.vae_dtype)
-        return self._to_image(self.source.frames(latents, frames, self.gradient_chunks, self.checkpointing))
+        if not self.one_by_one:
+            return self._frames(latents, frames)
+        return torch.cat([recomputed(partial(self._frames, frames=[frame]), latents) for frame in frames])
 
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
         """All frames [F, 3, H, W] in 0..1, no gradient."""
         self._check(latents)
         return self._to_image(self.source.clip(latents.to(self.vae.device, self.vae.vae_dtype)))
+
+    def _frames(self, latents: Tensor, frames: list[int]) -> Tensor:
+        latents = latents.to(self.vae.device, self.vae.vae_dtype)
+        return self._to_image(self.source.frames(latents, frames, self.gradient_chunks, self.checkpointing))
 
     def _check(self, latents: Tensor) -> int:
         if not self.source.accepts(latents):

@@ -136,10 +136,16 @@ def options(demand: Demand) -> list[Option]:
 
 
 def more_frugal(demand: Demand, option: Option) -> Option | None:
-    """The next one that a run can go on with, None if there is none: the decoder stays, as the teacher's frames are its."""
-    ways = [other for other in options(demand) if other.tiny == option.tiny and other.frames <= option.frames]
-    later = ways[ways.index(option) + 1 :] if option in ways else []
-    return next((other for other in later if MODES.index(other.mode) >= MODES.index(option.mode)), None)
+    """The next rung down for a run that is under way, None at the end of the ladder: never a faster mode, more frames
+    or the larger decoder again."""
+    ways = options(demand)
+    later = ways[ways.index(option) + 1 :]
+    return next((other for other in later if _no_larger(other, option)), None)
+
+
+def _no_larger(other: Option, option: Option) -> bool:
+    slower = MODES.index(other.mode) >= MODES.index(option.mode)
+    return slower and other.frames <= option.frames and other.tiny >= option.tiny
 
 
 def choose(demand: Demand, budget: Budget) -> Plan | None:
