@@ -85,7 +85,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "steps",
-                    default=0,
+                    default=TrainingSettings.steps,
                     min=0,
                     max=100000,
                     tooltip="Training steps in all, one video each. More: a closer likeness, and longer in proportion. 0 "
@@ -93,7 +93,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "sampling_steps",
-                    default=0,
+                    default=TrainingSettings.sampling_steps,
                     min=0,
                     max=200,
                     tooltip="Sampling steps of a training video, up to 200; use what you sample with later. More is "
@@ -101,7 +101,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "cfg",
-                    default=0.0,
+                    default=TrainingSettings.cfg,
                     min=0.0,
                     max=30.0,
                     step=0.1,
@@ -111,13 +111,13 @@ class TrainAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "scheduler",
                     options=comfy.samplers.SCHEDULER_NAMES,
-                    default="simple",
+                    default=TrainingSettings.scheduler,
                     advanced=True,
                     tooltip="Noise schedule of the training videos; use what you sample with later.",
                 ),
                 io.Float.Input(
                     "start_percent",
-                    default=0.75,
+                    default=TrainingSettings.start_percent,
                     min=0.0,
                     max=0.999,
                     step=0.001,
@@ -126,7 +126,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "seed",
-                    default=0,
+                    default=TrainingSettings.seed,
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=io.ControlAfterGenerate.fixed,
@@ -140,7 +140,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "gradient_steps",
-                    default=4,
+                    default=TrainingSettings.gradient_steps,
                     min=1,
                     max=50,
                     advanced=True,
@@ -149,7 +149,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "rank",
-                    default=16,
+                    default=TrainingSettings.rank,
                     min=1,
                     max=256,
                     advanced=True,
@@ -158,7 +158,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "alpha",
-                    default=16.0,
+                    default=TrainingSettings.alpha,
                     min=0.01,
                     max=1024.0,
                     step=0.01,
@@ -167,7 +167,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "learning_rate",
-                    default=0.0,
+                    default=TrainingSettings.learning_rate,
                     min=0.0,
                     max=1.0,
                     step=1e-7,
@@ -177,7 +177,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "weight_decay",
-                    default=1e-2,
+                    default=TrainingSettings.weight_decay,
                     min=0.0,
                     max=1.0,
                     step=1e-5,
@@ -187,7 +187,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "identity_weight",
-                    default=1.0,
+                    default=TrainingSettings.identity_weight,
                     min=0.0,
                     max=100.0,
                     step=0.01,
@@ -197,7 +197,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "semantic_weight",
-                    default=1.0,
+                    default=TrainingSettings.semantic_weight,
                     min=0.0,
                     max=100.0,
                     step=0.01,
@@ -207,7 +207,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "preserve_weight",
-                    default=0.0,
+                    default=TrainingSettings.preserve_weight,
                     min=0.0,
                     max=100.0,
                     step=0.01,
@@ -217,7 +217,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "num_frames",
-                    default=4,
+                    default=TrainingSettings.num_frames,
                     min=2,
                     max=64,
                     advanced=True,
@@ -226,7 +226,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "bank_seeds",
-                    default=1,
+                    default=TrainingSettings.bank_seeds,
                     min=1,
                     max=1000,
                     advanced=True,
@@ -269,14 +269,14 @@ class TrainAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "augmentation",
                     options=list(AUGMENTATIONS),
-                    default="robust",
+                    default=TrainingSettings.augmentation,
                     advanced=True,
                     tooltip="What is done to faces before they are compared. robust keeps the model from "
                     "fooling the recognizer with invisible patterns; paper is colour jitter only.",
                 ),
                 io.Int.Input(
                     "identity_frames",
-                    default=1,
+                    default=TrainingSettings.identity_frames,
                     min=1,
                     max=64,
                     advanced=True,
@@ -286,7 +286,7 @@ class TrainAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "gradient_checkpointing",
                     options=list(CHECKPOINTING),
-                    default="auto",
+                    default=TrainingSettings.gradient_checkpointing,
                     advanced=True,
                     tooltip="How much is computed again for the gradient instead of kept in memory. auto: the "
                     "fastest way that fits, which the progress line names. off: nothing, fastest. steps: one "
@@ -301,14 +301,14 @@ class TrainAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "learning_rate_schedule",
                     options=list(SCHEDULES),
-                    default="decay",
+                    default=TrainingSettings.learning_rate_schedule,
                     advanced=True,
                     tooltip="decay: the learning rate falls to zero over the second half, which ends on a "
                     "steadier likeness. constant: as in the paper.",
                 ),
                 io.Float.Input(
                     "identity_cap",
-                    default=0.0,
+                    default=TrainingSettings.identity_cap,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -319,7 +319,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "vae_gradient_chunks",
-                    default=0,
+                    default=TrainingSettings.vae_gradient_chunks,
                     min=0,
                     max=64,
                     advanced=True,
