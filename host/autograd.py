@@ -170,8 +170,8 @@ def forget_compilation(patcher: ModelPatcher) -> None:
 def as_normal_tensors(value):
     """Return ``value`` with every inference tensor in it, at any depth of lists, tuples and dicts, as a normal tensor.
 
-    Autograd cannot save a tensor made under ``inference_mode`` for backward. The normal one shares its storage, except that a tensor subclass,
-    as of quantised weights, is copied.
+    Autograd cannot save a tensor made under ``inference_mode`` for backward. The normal one shares its storage; only a
+    tensor subclass, such as quantised weights, is copied.
     """
     if isinstance(value, Tensor):
         return _as_normal_tensor(value)

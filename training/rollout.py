@@ -94,10 +94,7 @@ class Rollout:
         denoise = self._denoise_with_gradient if torch.is_grad_enabled() else self._denoise
         for index in range(first, last):
             sigma, next_sigma = self.sigmas[index], self.sigmas[index + 1]
-            if checkpointing:
-                denoised = recomputed(denoise, x, sigma)
-            else:
-                denoised = denoise(x, sigma)
+            denoised = recomputed(denoise, x, sigma) if checkpointing else denoise(x, sigma)
             x = x + (x - denoised) / sigma * (next_sigma - sigma)
         return x
 

@@ -25,25 +25,32 @@ SCHEDULER = "simple"
 SHOWN = 3  # held-out videos that are kept of every job
 
 
-class TeacherClips(dict):
+class TeacherClips(MutableMapping):
     """A teacher bank that knows how long filling it took: ``seconds`` of processor time, from a miss to what fills it."""
 
-    seconds = 0.0
+    def __init__(self):
+        self._clips = {}
+        self.seconds = 0.0
 
-    def get(self, key, default=None):
-        return self[key] if key in self else default
-
-    def __contains__(self, key) -> bool:
-        found = super().__contains__(key)
-        if not found:
+    def __getitem__(self, key):
+        if key not in self._clips:
             self._since = time.process_time()
-        return found
+        return self._clips[key]
 
     def __setitem__(self, key, clip) -> None:
-        super().__setitem__(key, clip)
+        self._clips[key] = clip
         now = time.process_time()
         self.seconds += now - self._since
         self._since = now
+
+    def __delitem__(self, key) -> None:
+        del self._clips[key]
+
+    def __iter__(self):
+        return iter(self._clips)
+
+    def __len__(self) -> int:
+        return len(self._clips)
 
 
 class WithoutFaces(MutableMapping):
@@ -51,12 +58,6 @@ class WithoutFaces(MutableMapping):
 
     def __init__(self, clips: TeacherClips):
         self._clips = clips
-
-    def get(self, key, default=None):
-        return self[key] if key in self else default
-
-    def __contains__(self, key) -> bool:
-        return key in self._clips
 
     def __getitem__(self, key):
         clip = self._clips[key]
