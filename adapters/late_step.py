@@ -105,8 +105,7 @@ class LateStepInjection:
 
     def _hook(self, residual: LowRank):
         def add_residual(module, args, output):
-            if self._is_open():
-                return residual.add_to(output, args[0], module)
+            return residual.add_to(output, args[0], module) if self._is_open() else output
 
         return add_residual
 

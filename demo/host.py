@@ -72,7 +72,7 @@ def _pad_to_wan(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in ("head.head.weight", "head.head.bias"):
         by_channel = state[name].unflatten(0, (-1, LATENT_CHANNELS))
         trailing = (0, 0) * (by_channel.ndim - 2)
-        state[name] = F.pad(by_channel, trailing + (0, WAN_CHANNELS - LATENT_CHANNELS)).flatten(0, 1)
+        state[name] = F.pad(by_channel, (*trailing, 0, WAN_CHANNELS - LATENT_CHANNELS)).flatten(0, 1)
     return state
 
 

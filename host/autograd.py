@@ -55,7 +55,7 @@ def differentiable_kernels():
 
 def managed(network: nn.Module) -> ModelPatcher:
     """A network of ours under the host's memory management, at home on the CPU and differentiable through there."""
-    revive_model(network)
+    make_tensors_normal(network)
     return ModelPatcher(network, comfy.model_management.get_torch_device(), torch.device("cpu"))
 
 
@@ -65,7 +65,7 @@ def resident(*patchers: ModelPatcher):
     with moving_weights():
         comfy.model_management.load_models_gpu(patchers)
     for patcher in patchers:
-        revive_model(patcher.model)
+        make_tensors_normal(patcher.model)
     try:
         yield
     finally:
@@ -167,34 +167,37 @@ def forget_compilation(patcher: ModelPatcher) -> None:
             del patcher.object_patches[name]
 
 
-def revive(value):
-    """The same storage as an ordinary tensor, for tensors (also nested in lists, tuples, dicts)
-    that were made under ``inference_mode`` and could not be saved for backward."""
+def as_normal_tensors(value):
+    """Return ``value`` with every inference tensor in it, at any depth of lists, tuples and dicts, as a normal tensor.
+
+    Autograd cannot save a tensor made under ``inference_mode`` for backward. The normal one shares its storage; only a
+    tensor subclass, such as quantised weights, is copied.
+    """
     if isinstance(value, Tensor):
-        return _revive_tensor(value)
+        return _as_normal_tensor(value)
     if isinstance(value, dict):
-        return {key: revive(item) for key, item in value.items()}
+        return {key: as_normal_tensors(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(revive(item) for item in value)
+        return type(value)(as_normal_tensors(item) for item in value)
     return value
 
 
-def revive_model(model: nn.Module) -> None:
-    """Revive parameters, buffers and the plain tensors of the model's latent format, in place.
+def make_tensors_normal(model: nn.Module) -> None:
+    """Exchange, in place, the inference tensors among parameters, buffers and the plain tensors of the latent format.
 
-    Weights keep their storage and their values; only the tensor objects are exchanged. Call it when the host has loaded them.
+    The normal tensors share the storage of those they replace. Call this once the host has loaded the weights.
     """
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.is_inference():
-                module._parameters[name] = _revive_parameter(parameter)
+                module._parameters[name] = _as_normal_parameter(parameter)
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_inference():
-                module._buffers[name] = _revive_tensor(buffer)
+                module._buffers[name] = _as_normal_tensor(buffer)
     for holder in (model, getattr(model, "latent_format", None)):
         for name, value in vars(holder).items() if holder is not None else ():
             if isinstance(value, Tensor):
-                setattr(holder, name, _revive_tensor(value))
+                setattr(holder, name, _as_normal_tensor(value))
 
 
 @torch.inference_mode()
@@ -209,7 +212,7 @@ def restore_quantised(model: nn.Module) -> None:
 
 
 @torch.inference_mode(False)
-def _revive_tensor(tensor: Tensor) -> Tensor:
+def _as_normal_tensor(tensor: Tensor) -> Tensor:
     if not tensor.is_inference():
         return tensor
     if type(tensor) not in (Tensor, nn.Parameter):
@@ -219,7 +222,7 @@ def _revive_tensor(tensor: Tensor) -> Tensor:
 
 
 @torch.inference_mode(False)
-def _revive_parameter(parameter: nn.Parameter) -> nn.Parameter:
-    revived = nn.Parameter(_revive_tensor(parameter.data), requires_grad=False)
-    revived.__dict__.update(parameter.__dict__)  # the host keeps notes on its parameters
-    return revived
+def _as_normal_parameter(parameter: nn.Parameter) -> nn.Parameter:
+    normal = nn.Parameter(_as_normal_tensor(parameter.data), requires_grad=False)
+    normal.__dict__.update(parameter.__dict__)  # the host keeps notes on its parameters
+    return normal

@@ -73,7 +73,8 @@ class LateStepCallback:
             if not self._acted and self.end < self.start:
                 warnings.warn(
                     f"{self.adapter_name} never acted: no step of this schedule lies in its window; "
-                    "take more steps or a lower start_percent."
+                    "take more steps or a lower start_percent.",
+                    stacklevel=2,
                 )
             self._acted = False
             self._switch(True)

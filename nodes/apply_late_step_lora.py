@@ -32,7 +32,7 @@ class ApplyLateStepLora(io.ComfyNode):
                 io.Model.Input("model", tooltip="The video model; style LoRAs may be on it already or follow later."),
                 io.Combo.Input(
                     "lora_name",
-                    options=[NO_LORA] + folder_paths.get_filename_list("loras"),
+                    options=[NO_LORA, *folder_paths.get_filename_list("loras")],
                     tooltip="A LoRA made by Train PersonalVideo Adapter, or any plain LoRA for this model. "
                     "Ignored while the lora input is connected.",
                 ),

@@ -32,7 +32,7 @@ class LoadIdentityImages(io.ComfyNode):
                 FaceModelType.Input("face_model", tooltip="The recognizer that training will reward."),
                 io.Combo.Input(
                     "folder",
-                    options=[NO_FOLDER] + _folders(),
+                    options=[NO_FOLDER, *_folders()],
                     tooltip="A folder with photos inside ComfyUI's input folder; names with demo/ are the bundled "
                     "drawn people. Choose [None] to use only the images input.",
                 ),

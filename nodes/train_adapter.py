@@ -252,7 +252,7 @@ class TrainAdapter(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "existing_lora",
-                    options=[NEW_LORA] + folder_paths.get_filename_list("loras"),
+                    options=[NEW_LORA, *folder_paths.get_filename_list("loras")],
                     default=NEW_LORA,
                     tooltip="Go on training a LoRA that this node has saved, up to steps; a cancelled run goes on "
                     "where it stopped. [None] starts a new one.",

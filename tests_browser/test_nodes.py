@@ -47,8 +47,10 @@ def test_help_page_opens_and_shows_its_text_and_pictures(desk, kind):
 @pytest.mark.parametrize("kind", NODES)
 def test_every_input_and_widget_has_a_tooltip(desk, kind):
     add_alone(desk, kind)
-    without = desk.page.evaluate("""() => { const node = app.graph.nodes[0], data = node.constructor.nodeData.input;
-      return Object.entries({...data.required, ...data.optional}).filter(([, spec]) => !spec[1]?.tooltip).map(([name]) => name) }""")
+    without = desk.page.evaluate("""() => {
+      const { required, optional } = app.graph.nodes[0].constructor.nodeData.input;
+      return Object.entries({ ...required, ...optional }).filter(([, spec]) => !spec[1]?.tooltip).map(([name]) => name);
+    }""")
     assert without == []
 
 

@@ -1,6 +1,7 @@
 """The Run and Cancel buttons on the demo's templates: what a user sees while it works, afterwards, and after a mistake."""
 
 import re
+from functools import partial
 
 import pytest
 
@@ -30,6 +31,10 @@ def texts_until_end(screen, kind: str, timeout: float) -> tuple[list[str], list[
     return texts, progress, pictures
 
 
+def shows_pictures(screen, kind, count) -> bool:
+    return sum(width > 0 for width in screen.node(kind)["pictures"]) == count
+
+
 def test_training_shows_its_progress_its_preview_and_its_results(screen, server):
     screen.open_template(TRAIN_TEMPLATE)
     screen.set(TRAIN, "steps", 12)
@@ -40,7 +45,7 @@ def test_training_shows_its_progress_its_preview_and_its_results(screen, server)
     assert any(0 < part < 1 for part in progress)
     assert pictures > 0
     for kind, count in (("PreviewImage", 5), ("LossGraphNode", 1), ("SaveAnimatedWEBP", 1)):
-        screen.wait_until(lambda: sum(width > 0 for width in screen.node(kind)["pictures"]) == count, 60)
+        screen.wait_until(partial(shows_pictures, screen, kind, count), 60)
     assert screen.node("SaveAnimatedWEBP")["animated"]
     report = screen.page.evaluate("() => app.graph.nodes.find(n => n.title === 'Report').widgets.map(w => w.value).join()")
     assert "12 steps" in report and ".safetensors" in report

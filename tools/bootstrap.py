@@ -9,8 +9,9 @@ their own work, touch no network and return at once. The environment is always t
 
 import sys
 
-if sys.version_info < (3, 11):
-    sys.exit("PersonalVideo needs Python 3.11 or newer, and this is %d.%d: try `make PYTHON=python3.12`." % sys.version_info[:2])
+# Any Python may start this file, so the check and what precedes it are written for the oldest one.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("PersonalVideo needs Python 3.11 or newer, not {}.{}: try `make PYTHON=python3.12`.".format(*sys.version_info))
 
 import hashlib
 import os

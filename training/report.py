@@ -34,7 +34,7 @@ SETTINGS = (
 
 @torch.no_grad()
 def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]) -> float:
-    """Mean cosine to the references over the frames [F, 3, H, W] that have a face, by the rewarded recognizer; nan if none has."""
+    """Mean cosine of the frames [F, 3, H, W] that have a face to the references, by the rewarded recognizer; nan if none has."""
     model = identity.face_model
     found = [index for index, face in enumerate(faces) if face is not None]
     similarities = []

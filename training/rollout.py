@@ -16,14 +16,14 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..host.autograd import (
+    as_normal_tensors,
     attention_for_training,
     differentiable_kernels,
     forget_compilation,
     frozen,
+    make_tensors_normal,
     moving_weights,
     restore_quantised,
-    revive,
-    revive_model,
     training_mode,
 )
 from ..host.checkpointing import recomputed
@@ -96,10 +96,7 @@ class Rollout:
         denoise = self._denoise_with_gradient if torch.is_grad_enabled() else self._denoise
         for index in range(first, last):
             sigma, next_sigma = self.sigmas[index], self.sigmas[index + 1]
-            if checkpointing:
-                denoised = recomputed(denoise, x, sigma)
-            else:
-                denoised = denoise(x, sigma)
+            denoised = recomputed(denoise, x, sigma) if checkpointing else denoise(x, sigma)
             x = x + (x - denoised) / sigma * (next_sigma - sigma)
         return x
 
@@ -127,10 +124,12 @@ class _InsideGuider(comfy.samplers.Sampler):
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
         for loaded in (model_wrap.model_patcher, *model_wrap.loaded_models):
-            revive_model(loaded.model)
+            make_tensors_normal(loaded.model)
         model_wrap.conds = _detach_conditions(model_wrap.conds)
         with frozen(model_wrap.inner_model):
-            self.result = self.body(Rollout(model_wrap, revive(sigmas), extra_args, revive(latent_image), self.prompt_sizes))
+            self.result = self.body(
+                Rollout(model_wrap, as_normal_tensors(sigmas), extra_args, as_normal_tensors(latent_image), self.prompt_sizes)
+            )
         return torch.zeros_like(noise)
 
 
@@ -152,10 +151,10 @@ def with_rollout(
         forget_compilation(model)
         model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "personalvideo", _load_fully)
         guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(revive([entry for positive in positives for entry in positive]), revive(negative))
+        guider.set_conds(as_normal_tensors([entry for positive in positives for entry in positive]), as_normal_tensors(negative))
         guider.set_cfg(cfg)
         sampler = _InsideGuider(body, [len(positive) for positive in positives])
-        latent = revive(latent)
+        latent = as_normal_tensors(latent)
         try:
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
             return sampler.result
@@ -176,5 +175,5 @@ def _detach_conditions(conds: dict[str, list[dict]]) -> dict[str, list[dict]]:
     for group in conds.values():
         for cond in group:
             for value in cond.get("model_conds", {}).values():
-                value.cond = revive(value.cond)
+                value.cond = as_normal_tensors(value.cond)
     return conds

@@ -19,7 +19,7 @@ from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
 from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
-from ..host.autograd import managed, release, require_host, resident, revive, static_clone
+from ..host.autograd import as_normal_tensors, managed, release, require_host, resident, static_clone
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.semantic import SemanticReward
 from .decoding.frame_decoder import FrameDecoder
@@ -117,7 +117,7 @@ class TrainingRun:
         self.draws = Draws(settings.seed, len(prompts) - 1, settings.bank_seeds)
         self.targets = targets or find_targets(self.model.model)
         with torch.inference_mode(False):
-            self.identity = replace(identity, embeddings=revive(identity.embeddings))
+            self.identity = replace(identity, embeddings=as_normal_tensors(identity.embeddings))
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
             self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
             self.changed = changed_settings(lora_path, settings) if resume else []
@@ -340,7 +340,7 @@ class TrainingRun:
         comfy.model_management.throw_exception_if_processing_interrupted()
         with torch.inference_mode():
             conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
-        return revive(conditioning)
+        return as_normal_tensors(conditioning)
 
 
 @contextmanager

@@ -96,8 +96,8 @@ def load_state(path: Path) -> TrainingState:
     """Inverse of ``save_state``. Raises ValueError if the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            metadata, names = file.metadata(), file.keys()  # the handle itself cannot be iterated
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise ValueError(
             f"existing_lora: {path.name}, which holds the training state, is missing beside its LoRA; "

@@ -13,9 +13,10 @@ What was chosen on the two pilots Aro and Fenn, whom the study leaves out, befor
 
 Five arms came when the first rows of six people had been seen, to understand them: neither all steps nor the lack of
 SCR cost motion, and reconstruction was a good likeness of some. What our training has beyond the losses of Eq. 5, a
-preservation loss and a reward that looks for the face where the teacher has it, may be what holds the motion: ``eq5`` and its two
-variants do without both (instead of two arms, not yet begun, that lacked the first only), and ``eq5_all_steps`` has gradient through
-all its steps. They keep our robust augmentation, 4 rewarded frames a step and falling learning rate.
+preservation loss and a reward that looks for the face where the teacher has it, may be what holds the motion: ``eq5``
+and its two variants do without both (instead of two arms, not yet begun, that lacked the first only), and
+``eq5_all_steps`` has gradient through all its steps. They keep our robust augmentation, 4 rewarded frames a step and
+falling learning rate.
 ``reconstruction_our_rate`` and ``reconstruction_late`` ask whether a reconstruction that moves still shows the person.
 """
 

@@ -74,7 +74,7 @@ def train_reconstruction(
     """
     import comfy.samplers
 
-    revive = pack.host.autograd.revive
+    as_normal_tensors = pack.host.autograd.as_normal_tensors
     model = pack.host.autograd.static_clone(model, "model")
     schedule = model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
@@ -87,7 +87,7 @@ def train_reconstruction(
         positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (settings.prompt, ""))
 
     def body(rollout) -> None:
-        clean = rollout.guider.inner_model.process_latent_in(revive(latents).to(rollout.latent))
+        clean = rollout.guider.inner_model.process_latent_in(as_normal_tensors(latents).to(rollout.latent))
         generator = torch.Generator().manual_seed(settings.seed)
         optimizer = torch.optim.AdamW(adapter.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         falling = torch.optim.lr_scheduler.LambdaLR(optimizer, settings.rate)

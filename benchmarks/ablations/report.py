@@ -37,12 +37,12 @@ def table(rows: list[dict]) -> str:
     """Markdown: means with their intervals, then the questions."""
     people, seeds = len({row["identity"] for row in rows}), len({row["seed"] for row in rows})
     lines = [
-        f"{len(rows)} rows, {people} people, {seeds} training seed{'s' * (seeds > 1)}, 24 held-out prompts each. Mean over people "
-        "[95 % confidence interval]; seeds of one person are averaged first. Seconds are processor time of one thread for "
-        "training, without the original model's clips, which all people and most arms share; rows made on different computers "
-        "cannot be compared in them. The judge recognizer, the attribute "
-        "classifier and the locator that measures motion were never a reward; the prompt score is of the image-text "
-        "scorer whose scores SCR compares, as the demo has no other.",
+        f"{len(rows)} rows, {people} people, {seeds} training seed{'s' * (seeds > 1)}, 24 held-out prompts each. "
+        "Mean over people [95 % confidence interval]; seeds of one person are averaged first. "
+        "Seconds are processor time of one thread for training, without the original model's clips, which all people and "
+        "most arms share; rows made on different computers cannot be compared in them. "
+        "The judge recognizer, the attribute classifier and the locator that measures motion were never a reward; "
+        "the prompt score is of the image-text scorer whose scores SCR compares, as the demo has no other.",
         "",
         f"| arm | people | rows | {' | '.join(FIGURES.values())} |",
         f"|---|---|---|{'---|' * len(FIGURES)}",
@@ -54,9 +54,10 @@ def table(rows: list[dict]) -> str:
         lines.append(f"| {BY_NAME[arm].title} | {means['judge'].people} | {count} | {cells} |")
     lines += [
         "",
-        "Paired differences over people; two-sided p of the paired t test, the same corrected for the number of questions in its "
-        "table (Holm), and of Wilcoxon's signed-rank test. A claim is shown where the whole interval lies above its aim (0 where it "
-        f"names none), refuted where it lies below, and open otherwise and with fewer than {FEWEST_PEOPLE} people.",
+        "Paired differences over people; two-sided p of the paired t test, the same corrected for the number of questions "
+        "in its table (Holm), and of Wilcoxon's signed-rank test. A claim is shown where the whole interval lies above its "
+        "aim (0 where it names none), refuted where it lies below, and open otherwise and with fewer than "
+        f"{FEWEST_PEOPLE} people.",
     ]
     for heading, questions in (("Planned before the study", PLANNED), ("Asked when rows had been seen", LATER)):
         if found := answers(rows, questions):
@@ -89,7 +90,10 @@ def _p(value: float) -> str:
 
 
 def sheet(grid: Grid, rows: list[dict], people: int = 2):
-    """Photos and the first held-out videos of the arms in SHEET, for the first people of whom all are kept; None if there is nobody."""
+    """Photos and the first held-out videos of the arms in SHEET, for the first people of whom all are kept.
+
+    None if there is nobody.
+    """
     from safetensors.torch import load_file
 
     from personalvideo_pack.evaluation.compare import Comparison, compare_sheet

@@ -130,7 +130,8 @@ class AblationWorld:
                 model=self.model, clip=self.clip, vae=self.vae, identity=self.identity(identity, arm.photos),
                 semantic_reward=self.semantic_reward, prompts=prompts, negative_prompt="",
                 latent=self.latent(arm.frames), settings=self.settings(arm), trigger_word="sks", lora_path=path,
-                resume=False, save_every=self.steps, teacher_clips=stores(WithoutFaces(bank) if arm.own_faces else bank), targets=targets,
+                resume=False, save_every=self.steps, targets=targets,
+                teacher_clips=stores(WithoutFaces(bank) if arm.own_faces else bank),
             )  # fmt: skip
             run.execute(lambda record, frames: after_step())
         self.pack.training.state.state_path(path).unlink()

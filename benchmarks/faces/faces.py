@@ -13,6 +13,7 @@ import logging
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -105,12 +106,13 @@ def finite_differences(rewards, face_model, frame: torch.Tensor) -> dict:
     identity = rewards.faces.Identity(reference, portrait, face_model)
     face_model.networks.double()
     errors = {}
+
+    def loss_of(x, augmentation):
+        generator = torch.Generator().manual_seed(5)
+        return rewards.identity.identity_consistency_loss(x, faces, identity, augmentation, generator).loss
+
     for augmentation in ("none", "paper", "robust"):
-
-        def loss(x):
-            generator = torch.Generator().manual_seed(5)
-            return rewards.identity.identity_consistency_loss(x, faces, identity, augmentation, generator).loss
-
+        loss = partial(loss_of, augmentation=augmentation)
         pixels = frame.double().requires_grad_(True)
         direction = torch.rand(frame.shape, generator=torch.Generator().manual_seed(0)).double() - 0.5
         loss(pixels).backward()

@@ -146,10 +146,11 @@ def main() -> None:
         setting = next(setting for setting in SETTINGS if setting.name == arguments.child)
         with tempfile.TemporaryDirectory(prefix="personalvideo-") as base:
             print(json.dumps(run_setting(setting, arguments.tiny, arguments.sampling_steps, Path(base))))
-        return None
+        return
     chosen = [setting for setting in SETTINGS if arguments.only in setting.name]
     if arguments.estimate:
-        return estimate(chosen)
+        estimate(chosen)
+        return
     import torch
 
     if not arguments.tiny and not torch.cuda.is_available():

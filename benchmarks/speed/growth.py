@@ -1,5 +1,7 @@
 """How time and memory grow: one frame out of clips of growing length, a training step with frames and resolution."""
 
+from functools import partial
+
 import torch
 
 from benchmarks.memory.live_bytes import LiveBytes
@@ -30,13 +32,10 @@ def decode_growth(pack, rounds: int, lengths=LENGTHS, longer=LONGER) -> list[dic
         decoder.prepare()
         row = {"vae": title, "frames": [], "one_frame_seconds": [], "clip_seconds": [], "one_frame_over_clip": []}
 
-        def decoded(frames, latents, decoder=decoder) -> None:
-            with decoder.frozen():
-                decoder.decode(latents, frames).sum().backward()
-
         for length in lengths:
             latents = clip_of(decoder, (*shape[:-2], DECODED, DECODED), length)
-            jobs = {"one": lambda: decoded([length - 1], latents), "clip": lambda: decoded(list(range(length)), latents)}
+            wanted = {"one": [length - 1], "clip": list(range(length))}
+            jobs = {what: partial(_decode_with_gradient, decoder, latents, chosen) for what, chosen in wanted.items()}
             seconds = in_turns(jobs, rounds)
             row["frames"].append(length)
             row["one_frame_seconds"].append(medians(seconds)["one"])
@@ -45,7 +44,7 @@ def decode_growth(pack, rounds: int, lengths=LENGTHS, longer=LONGER) -> list[dic
         row["growth_exponent"] = rounded(fitted_exponent(row["frames"], row["one_frame_seconds"]))
         if longer and title in REACHING:
             clips = {length: clip_of(decoder, (*shape[:-2], DECODED, DECODED), length) for length in longer}
-            jobs = {length: lambda length=length: decoded([length - 1], clips[length]) for length in longer}
+            jobs = {length: partial(_decode_with_gradient, decoder, clip, [length - 1]) for length, clip in clips.items()}
             seconds = medians(in_turns(jobs, rounds))
             row["beyond_its_reach"] = {
                 "frames": longer, "one_frame_seconds": list(seconds.values()),
@@ -53,6 +52,11 @@ def decode_growth(pack, rounds: int, lengths=LENGTHS, longer=LONGER) -> list[dic
             }  # fmt: skip
         rows.append(row)
     return rows
+
+
+def _decode_with_gradient(decoder, latents: torch.Tensor, frames: list[int]) -> None:
+    with decoder.frozen():
+        decoder.decode(latents, frames).sum().backward()
 
 
 def training_growth(world, rounds: int, frames=FRAMES, sides=SIDES) -> dict:

@@ -1,8 +1,8 @@
 """The prompts that the Table 1 runner sends to a ComfyUI server, made of the user's own workflows.
 
-A workflow is known by its nodes: the person's photos go into Load Identity Images, the file's name into Train PersonalVideo Adapter,
-the LoRA into Apply Late-Step Identity LoRA, the seed into Sample Video (or KSampler), and the prompt into the node
-with the title "Prompt".
+A workflow is known by its nodes: the person's photos go into Load Identity Images, the file's name into Train PersonalVideo
+Adapter, the LoRA into Apply Late-Step Identity LoRA, the seed into Sample Video (or KSampler), and the prompt into the
+node with the title "Prompt".
 """
 
 import copy

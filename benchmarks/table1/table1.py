@@ -2,10 +2,10 @@
 
     python -m benchmarks.table1.table1 --config benchmarks/table1/example.toml
 
-Run it from the pack's folder. It goes on where it was stopped. Every server works on its own people, as a LoRA stays on the
-server that trained it. The videos (with their prompts beside them, as benchmarks/user_study/blind_page.py takes them), one line of figures each,
-and table1.md with the paper's figures beside ours go to the configuration's output folder. All videos, our own too, are
-measured as files: compression lowers everybody's figures alike.
+Run it from the pack's folder. It goes on where it was stopped. Every server works on its own people, as a LoRA stays on
+the server that trained it. The videos (with their prompts beside them, as benchmarks/user_study/blind_page.py takes
+them), one line of figures each, and table1.md with the paper's figures beside ours go to the configuration's output
+folder. All videos, our own too, are measured as files: compression lowers everybody's figures alike.
 """
 
 import argparse

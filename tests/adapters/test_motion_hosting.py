@@ -112,9 +112,9 @@ def test_gradients_through_the_modules_agree_with_finite_differences(pack, sd15,
     sample(model)  # weights that the host has moved under inference mode
     x = noise(4) * 10
     with autograd.training_mode():
-        x, weights = autograd.revive(x), autograd.revive(noise(4, seed=6))
+        x, weights = autograd.as_normal_tensors(x), autograd.as_normal_tensors(noise(4, seed=6))
         for patcher in (model, *model.get_nested_additional_models()):
-            autograd.revive_model(patcher.model)
+            autograd.make_tensors_normal(patcher.model)
 
         class Slope(comfy.samplers.Sampler):
             def sample(self, guider, sigmas, extra_args, callback, start, *args):

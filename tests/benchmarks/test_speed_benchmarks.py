@@ -1,4 +1,7 @@
-"""What `make bench` and `benchmarks/gpu/gpu.py` compare: the paper's loop is the same training, full sizes are the published ones."""
+"""What `make bench` and `benchmarks/gpu/gpu.py` compare.
+
+The paper's loop is the same training, and the full sizes are the published ones.
+"""
 
 import sys
 

@@ -43,7 +43,8 @@ def adapter(pack, request, tmp_path_factory):
 
 def read(path):
     with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+        names = file.keys()  # the handle itself cannot be iterated
+        return {name: file.get_tensor(name) for name in names}, file.metadata()
 
 
 def same(left, right):

@@ -30,6 +30,7 @@ class Both:
 
     def __init__(self, pack, name, folder):
         self.pack, self.name, self.folder = pack, name, folder
+        self.host, self.diffusers = functools.cache(self._host), functools.cache(self._diffusers)
         self.interchange = importlib.import_module(".interchange", pack.__name__)
         self.model = load_model(name, folder)
         self.noise = torch.randn(SHAPES.get(name, FAMILIES[name].latent_shape), generator=torch.Generator().manual_seed(3))
@@ -56,8 +57,7 @@ class Both:
         shift = float(self.model.get_model_object("model_sampling").shift)
         return {"wan21": tiny_pipelines.wan, "hunyuan_video": tiny_pipelines.hunyuan_video}[self.name](shift)
 
-    @functools.cache
-    def host(self, start, end, strength=1.0):
+    def _host(self, start, end, strength=1.0):
         """Latents of the host in the model's own scale."""
         node = self.pack.nodes.apply_late_step_lora.ApplyLateStepLora
         with torch.inference_mode():
@@ -77,8 +77,7 @@ class Both:
             )
             return self.model.model.process_latent_in(samples)
 
-    @functools.cache
-    def diffusers(self, start=None, end=1.0, pipe=None, adapter_name="identity"):
+    def _diffusers(self, start=None, end=1.0, pipe=None, adapter_name="identity"):
         """Latents of the pipeline; with the adapter in every step where no window is given."""
         pipe = pipe or self.pipe
         if start is None:

@@ -93,7 +93,8 @@ def write_scaled(name: str, path: Path, seed: int, context_dim: int) -> None:
     """As published with "fp8_scaled" in the name: the matrices of the blocks in 8 bits, with a scale each."""
     write_diffusion_model(name, path, seed=seed, context_dim=context_dim)
     with safe_open(path, "pt") as file:
-        state, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+        names, metadata = file.keys(), file.metadata()  # the handle itself cannot be iterated
+        state = {name: file.get_tensor(name) for name in names}
     for key in [key for key, weight in state.items() if "blocks." in key and weight.ndim == 2]:
         scale = state[key].abs().max() / torch.finfo(torch.float8_e4m3fn).max
         state[key] = (state[key] / scale).to(torch.float8_e4m3fn)

@@ -61,8 +61,7 @@ def test_gradient_of_the_whole_loss_equals_finite_differences(demo, tmp_path, ch
 
         assert all(part.norm() > 0 for part in gradient)
         errors.append(relative_error(names))
-        for block in range(4):
-            block_errors.append(relative_error([name for name in names if f".blocks.{block}." in name]))
+        block_errors.extend(relative_error([name for name in names if f".blocks.{block}." in name]) for block in range(4))
 
     monkeypatch.setattr(demo.pack.training.trainer.Trainer, "train", measure)
     with torch.inference_mode():

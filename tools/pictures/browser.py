@@ -128,7 +128,8 @@ class Screen:
 
     def missing_nodes(self) -> list[str]:
         return self.page.evaluate(
-            "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type] && !n.isSubgraphNode?.()).map(n => n.type)"
+            "() => app.graph.nodes"
+            ".filter(n => !LiteGraph.registered_node_types[n.type] && !n.isSubgraphNode?.()).map(n => n.type)"
         )
 
     def set(self, kind: str, widget: str, value) -> None:

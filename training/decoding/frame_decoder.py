@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...host.autograd import frozen, revive_model, static_clone
+from ...host.autograd import frozen, make_tensors_normal, static_clone
 from ...host.checkpointing import recomputed
 from . import frame_source
 
@@ -37,7 +37,7 @@ class FrameDecoder:
 
     def prepare(self) -> None:
         """Make the VAE differentiable."""
-        revive_model(self.network)
+        make_tensors_normal(self.network)
 
     def frozen(self):
         """Context in which the VAE's weights collect no gradient."""
