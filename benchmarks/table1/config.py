@@ -51,6 +51,8 @@ class Source(_Table):
 
 
 class Fvd(_Table):
+    """What FVD is measured with."""
+
     real: DirectoryPath = Field(description="a folder of real videos")
     weights: FilePath = Field(description="torchvision's file of S3D")
 

@@ -181,7 +181,7 @@ def test_files_are_read_as_load_video_reads_them(tmp_path, width, turned):
 
 def test_known_features_need_no_network(with_real_videos, monkeypatch):
     before = table1.fvd(with_real_videos, say=lambda line: None)
-    monkeypatch.setattr("table1_fvd.video_network", None)
+    monkeypatch.setattr(table1_fvd, "video_network", None)
     said = []
     assert table1.fvd(with_real_videos, said.append) == before and not said
 
