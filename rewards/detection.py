@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 
@@ -31,18 +30,3 @@ class Detector(ABC):
     @abstractmethod
     def detect(self, frames: Tensor) -> list[list[Detection]]:
         """The faces of each frame [N, 3, H, W] in 0..1, in any order. No gradient."""
-
-
-def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> list[int]:
-    """Indices of boxes [N, 4] that no better-scored kept box overlaps by more than ``overlap`` (IoU), best first."""
-    order = scores.argsort(descending=True)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = []
-    while len(order):
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        corner = torch.maximum(boxes[best, :2], boxes[order, :2])
-        extent = (torch.minimum(boxes[best, 2:], boxes[order, 2:]) - corner).clamp(min=0)
-        common = extent[:, 0] * extent[:, 1]
-        order = order[common / (areas[best] + areas[order] - common) <= overlap]
-    return kept

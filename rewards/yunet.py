@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .alignment import TEMPLATE_SIZE, aligned_crops, map_points, similarity_matrices
-from .detection import Detection, Detector, suppress
+from .detection import Detection, Detector
 from .onnx_network import OnnxNetwork
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -24,9 +24,13 @@ MIRRORED = [1, 0, 2, 4, 3]  # which landmark takes which one's place in a mirror
 
 
 class YuNet(Detector):
-    """The detector of a YuNet file; ValueError if the file is another network."""
+    """The detector of a YuNet file.
+
+    Raises ImportError, in one sentence, if torchvision cannot be imported, ValueError if the file is another network.
+    """
 
     def __init__(self, path: str | Path):
+        self._nms = _import_nms()
         self.name, self.network = Path(path).name, OnnxNetwork(path)
         expected = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
         if self.network.output_names != expected:
@@ -70,7 +74,7 @@ class YuNet(Detector):
             found.append(((points + 0.5) * scale - 0.5, scores[likely]))
         points, scores = (torch.cat(values) for values in zip(*found))
         boxes = points[:, :2].reshape(-1, 4)
-        kept = suppress(boxes, scores, OVERLAP)
+        kept = self._nms(boxes, scores, OVERLAP)
         return boxes[kept], points[kept, 2:], scores[kept]
 
     def _second_look(self, frame: Tensor, landmarks: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,3 +130,20 @@ class YuNet(Detector):
 def _same_face(landmarks: Tensor, others: Tensor) -> bool:
     """Whether two sets of landmarks [5, 2] lie closer than two heads can: parts of a large face lead to the whole."""
     return bool((landmarks.mean(dim=0) - others.mean(dim=0)).norm() < (others[1] - others[0]).norm())
+
+
+def _import_nms():
+    """torchvision's non-maximum suppression.
+
+    The import stands here because a torchvision that was built for another PyTorch raises RuntimeError; at the top of
+    the module it would keep the whole pack from loading.
+    """
+    try:
+        from torchvision.ops import nms
+    except (ImportError, RuntimeError, OSError) as error:
+        raise ImportError(
+            f"Finding faces with YuNet needs torchvision, which cannot be imported ({str(error).splitlines()[0][:120]}); install "
+            f"the torchvision that fits PyTorch {torch.__version__} in ComfyUI's Python and restart, choose an insightface pack, "
+            "or connect detector."
+        ) from error
+    return nms

@@ -84,9 +84,11 @@ def compare(rows: Iterable[dict], arm: str, other: str, figure: str) -> Comparis
 
 def holm(values: Sequence[float]) -> list[float]:
     """p values corrected for their number (Holm, 1979), in their order; nan stays nan and does not count."""
-    order = sorted((index for index, value in enumerate(values) if not isnan(value)), key=lambda index: values[index])
-    corrected, largest = [nan] * len(values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
-        corrected[index] = largest
+    from statsmodels.stats.multitest import multipletests
+
+    known = [index for index, value in enumerate(values) if not isnan(value)]
+    corrected = [nan] * len(values)
+    if known:
+        for index, value in zip(known, multipletests([values[index] for index in known], method="holm")[1]):
+            corrected[index] = float(value)
     return corrected

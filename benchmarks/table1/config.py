@@ -2,37 +2,115 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    FilePath,
+    ValidationError,
+    model_validator,
+)
 
 READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
 
+Inputs = dict[str, dict[str, Any]]
+"""Changes of a workflow, by node type and input."""
 
-@dataclass(frozen=True)
-class Method:
-    """train and sample: workflow files; a method without ``train`` shows the base model. videos: finished ones instead,
-    as <person>/<number of the prompt>....mp4. train_inputs, sample_inputs: changes by node type."""
 
-    name: str
-    train: Path | None = None
-    sample: Path | None = None
+def _photos(folders: dict[str, Path]) -> dict[str, Path]:
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise ValueError(f"identities: the photos of {name} are not in {folder}")
+    return folders
+
+
+def _prompts(file: Any) -> list[str]:
+    if not (isinstance(file, str) and Path(file).is_file()):
+        raise ValueError(f"prompts: there is no file {file}")
+    return [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+class _Table(BaseModel):
+    """A table of the file: nothing in it is unknown, and it stays as it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Table):
+    """A node that loads a model, with its inputs; output: which of its outputs the model is."""
+
+    node: str = Field(description="the type of the node that loads the model")
+    output: int = 0
+    inputs: dict[str, Any] = {}
+
+
+class Fvd(_Table):
+    """What FVD is measured with."""
+
+    real: DirectoryPath = Field(description="a folder of real videos")
+    weights: FilePath = Field(description="torchvision's file of S3D")
+
+
+class Method(_Table):
+    """A method without ``train`` shows the base model. videos: finished ones instead, as
+    <person>/<number of the prompt>....mp4."""
+
+    name: str = Field(description="what the table calls the method")
+    train: FilePath | None = Field(None, description="a workflow that trains an identity")
+    sample: FilePath | None = Field(None, description="a workflow that samples a video")
     videos: Path | None = None
-    train_inputs: dict = field(default_factory=dict)
-    sample_inputs: dict = field(default_factory=dict)
+    train_inputs: Inputs = {}
+    sample_inputs: Inputs = {}
+
+    @model_validator(mode="after")
+    def _samples_or_has_videos(self) -> "Method":
+        if (self.sample is None) == (self.videos is None):
+            raise ValueError(f"method {self.name} needs either a sample workflow or finished videos")
+        return self
 
 
-@dataclass(frozen=True)
-class Config:
-    """What the TOML file says, see table1.example.toml. sources: reward, judge and perhaps clip. fvd: real, weights."""
+class Config(_Table):
+    """What the TOML file says, see example.toml; the prompts are those of the file that it names."""
 
-    output: Path
-    servers: list[str]
-    prompts: list[str]
-    seeds: list[int]
-    identities: dict[str, Path]
-    methods: list[Method]
-    sources: dict[str, dict]
-    fvd: dict[str, Path] = field(default_factory=dict)
+    output: Path = Field(description="the folder of all results")
+    servers: list[str] = Field(min_length=1, description="addresses of running ComfyUI servers")
+    prompts: Annotated[list[str], BeforeValidator(_prompts)] = Field(description="a file with a prompt a line")
+    seeds: list[int] = [0]
+    identities: Annotated[dict[str, Path], AfterValidator(_photos)] = Field(description="a folder of photos for each person")
+    methods: list[Method] = Field(min_length=1, description="what is compared")
+    reward: Source = Field(description="the face model that training rewards")
+    judge: Source = Field(description="another face model, which judges")
+    clip: Source | None = None
+    fvd: Fvd | None = None
+
+    @model_validator(mode="after")
+    def _methods_are_distinct_and_their_videos_there(self) -> "Config":
+        names = [method.name for method in self.methods]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two methods are named {twice[0]}; give one of them another name")
+        for method in self.methods:
+            for name in self.identities if method.videos is not None else ():
+                folder = method.videos / name
+                if not folder.is_dir():
+                    raise ValueError(f"method {method.name}: the videos of {name} are not in {folder}")
+                for video in videos_in(folder):
+                    if not 1 <= _leading_number(video.name) <= len(self.prompts):
+                        raise ValueError(
+                            f"{video}: its name has to start with the number of its prompt, 1 to {len(self.prompts)}"
+                        )
+        return self
+
+    @property
+    def sources(self) -> dict[str, dict]:
+        """What the file says of reward, judge and perhaps clip."""
+        sources = {"reward": self.reward, "judge": self.judge, "clip": self.clip}
+        return {name: source.model_dump(exclude_unset=True) for name, source in sources.items() if source is not None}
 
     def keys(self, method: Method, identity: str) -> list[tuple]:
         """Of the videos that a method has to have of a person: (method, person, number of the prompt, seed), or
@@ -77,44 +155,30 @@ def read_config(path: Path) -> Config:
         raise ValueError(f"{path}: there is no such file.") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path.name}: {error}.") from None
-    missing = {"output", "servers", "prompts", "identities", "methods", "reward", "judge"} - set(said)
-    if missing:
-        raise ValueError(f"{path.name}: {sorted(missing)[0]} is missing.")
-    identities = {name: Path(folder) for name, folder in said["identities"].items()}
-    for name, folder in identities.items():
-        if not folder.is_dir():
-            raise ValueError(f"{path.name}: identities: the photos of {name} are not in {folder}.")
-    methods = [_method(each, identities, path.name) for each in said["methods"]]
-    names = [method.name for method in methods]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{path.name}: two methods are named {twice[0]}; give one of them another name.")
-    fvd = {name: Path(place) for name, place in said.get("fvd", {}).items()}
-    if fvd and not (set(fvd) == {"real", "weights"} and fvd["real"].is_dir() and fvd["weights"].is_file()):
-        raise ValueError(f"{path.name}: fvd needs real, a folder of real videos, and weights, torchvision's file of S3D.")
-    prompts = Path(said["prompts"])
-    if not prompts.is_file():
-        raise ValueError(f"{path.name}: prompts: there is no file {prompts}.")
-    lines = [line.strip() for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
-    finished = [method.videos / name for method in methods if method.videos is not None for name in identities]
-    for folder in finished:
-        for video in videos_in(folder):
-            if not 1 <= _leading_number(video.name) <= len(lines):
-                raise ValueError(f"{path.name}: {video}: its name has to start with the number of its prompt, 1 to {len(lines)}.")
-    sources = {name: said[name] for name in ("reward", "judge", "clip") if name in said}
-    return Config(Path(said["output"]), said["servers"], lines, said.get("seeds", [0]), identities, methods, sources, fvd)
+    try:
+        return Config.model_validate(said)
+    except ValidationError as error:
+        raise ValueError(f"{path.name}: {_sentence(error.errors()[0], said)}.") from None
 
 
-def _method(said: dict, identities: dict[str, Path], file: str) -> Method:
-    known = {each.name for each in fields(Method)}
-    if "name" not in said or set(said) - known:
-        raise ValueError(f"{file}: a method needs a name, and may have {', '.join(sorted(known - {'name'}))}; it says {said}.")
-    method = Method(**{key: Path(value) if key in ("train", "sample", "videos") else value for key, value in said.items()})
-    if (method.sample is None) == (method.videos is None):
-        raise ValueError(f"{file}: method {method.name} needs either a sample workflow or finished videos.")
-    for workflow in (method.train, method.sample):
-        if workflow is not None and not workflow.is_file():
-            raise ValueError(f"{file}: method {method.name}: there is no workflow {workflow}.")
-    for name in identities if method.videos is not None else ():
-        if not (method.videos / name).is_dir():
-            raise ValueError(f"{file}: method {method.name}: the videos of {name} are not in {method.videos / name}.")
-    return method
+TABLES = {"methods": Method, "reward": Source, "judge": Source, "clip": Source, "fvd": Fvd}
+
+
+def _sentence(error: dict[str, Any], said: dict[str, Any]) -> str:
+    """One of pydantic's errors in what the file says, for whoever wrote it."""
+    kind, where = error["type"], error["loc"]
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    fields = (TABLES.get(where[0], Config) if len(where) > 1 else Config).model_fields
+    field = fields.get(where[-1])
+    what = f" ({field.description})" if field and field.description else ""
+    if where[0] == "methods" and len(where) > 2:
+        where = (f"method {said['methods'][where[1]].get('name', where[1] + 1)}", *where[2:])
+    place = ": ".join(map(str, where))
+    if kind == "missing":
+        return f"{place} is missing{what}"
+    if kind == "extra_forbidden":
+        return f"{place} is unknown; what can stand there is {', '.join(fields)}"
+    if kind in ("path_not_file", "path_not_directory"):
+        return f"{place}: there is no {'file' if kind == 'path_not_file' else 'folder'} {error['input']}{what}"
+    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}{what}"

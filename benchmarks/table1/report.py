@@ -63,7 +63,7 @@ def _fvd_note(distances: Mapping[str, float], asked: bool) -> str:
         )
     if asked:
         return "not measured yet; that is done when all videos are there, of methods that have two or more."
-    return "not measured; it needs real videos and S3D's weights, see fvd in table1.example.toml."
+    return "not measured; it needs real videos and S3D's weights, see fvd in benchmarks/table1/example.toml."
 
 
 def _note(rows: Sequence[dict], metric: str) -> str:

@@ -65,8 +65,8 @@ def run(parts: Sequence[tuple[Worker, Sequence[str]]], say=print) -> None:
 
 
 def fvd(config: Config, say=print) -> dict[str, float]:
-    """By method, see table1_fvd; empty if the configuration does not ask for it."""
-    if not config.fvd:
+    """By method, see benchmarks/table1/fvd.py; empty if the configuration does not ask for it."""
+    if config.fvd is None:
         return {}
     from benchmarks.table1.fvd import Features, distances
 
@@ -74,8 +74,8 @@ def fvd(config: Config, say=print) -> dict[str, float]:
     for method in config.methods:
         keys = [key for identity in config.identities for key in config.keys(method, identity)]
         methods[method.name] = [video for key in keys if (video := config.video(method, key))]
-    features = Features(config.fvd["weights"], config.output / "fvd.safetensors", say)
-    return distances(features, videos_in(config.fvd["real"], "**/*"), methods)
+    features = Features(config.fvd.weights, config.output / "fvd.safetensors", say)
+    return distances(features, videos_in(config.fvd.real, "**/*"), methods)
 
 
 def write_table(config: Config, distances: Mapping[str, float]) -> str:
@@ -83,7 +83,7 @@ def write_table(config: Config, distances: Mapping[str, float]) -> str:
     measured = Records(config.output).measured.rows
     keys = [key for method in config.methods for identity in config.identities for key in config.keys(method, identity)]
     rows = [measured[key] for key in keys if key in measured]
-    text = table(rows, [method.name for method in config.methods], distances, bool(config.fvd))
+    text = table(rows, [method.name for method in config.methods], distances, config.fvd is not None)
     (config.output / "table1.md").write_text(text, encoding="utf-8")
     return text
 

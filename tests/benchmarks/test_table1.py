@@ -3,7 +3,6 @@
 import importlib
 import shutil
 import struct
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from torchvision.models.video import s3d
 
 from benchmarks.table1 import fvd as table1_fvd
 from benchmarks.table1 import table1
+from benchmarks.table1.config import Fvd
 from benchmarks.table1.results import Records
 from devkit.comfy_host import ROOT
 from tools.workflows.demo import SAMPLE, TRAIN
@@ -55,6 +55,11 @@ def config(server, tmp_path_factory):
     path.write_text(CONFIG.replace("OUTPUT", output.as_posix()).replace("SERVER", server.url))
     (output / "elsewhere" / "Bina").mkdir(parents=True)
     return table1.read_config(path)
+
+
+def replace(said, **changes):
+    """A Config, Method or Fvd with other values, which are not looked at."""
+    return said.model_copy(update=changes)
 
 
 def run(config) -> None:
@@ -137,7 +142,7 @@ def with_real_videos(config, rows, tmp_path_factory):
     """The real ones are the demo model's own."""
     folder = tmp_path_factory.mktemp("real")
     shutil.copytree(config.output / "videos" / "Demo model", folder / "videos")
-    return replace(config, fvd={"real": folder / "videos", "weights": random_s3d(0, folder / "s3d.pth")})
+    return replace(config, fvd=Fvd(real=folder / "videos", weights=random_s3d(0, folder / "s3d.pth")))
 
 
 def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pack):
@@ -147,7 +152,7 @@ def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pa
 
     names = ("frechet", "video_features")
     frechet, video_features = (importlib.import_module(f"{pack.__name__}.evaluation.{name}") for name in names)
-    network = video_features.video_network(torch.load(with_real_videos.fvd["weights"], weights_only=True))
+    network = video_features.video_network(torch.load(with_real_videos.fvd.weights, weights_only=True))
 
     def features(method):
         files = sorted((with_real_videos.output / "videos" / method / "Bina").glob("*.mp4"))
@@ -176,21 +181,23 @@ def test_files_are_read_as_load_video_reads_them(tmp_path, width, turned):
 
 def test_known_features_need_no_network(with_real_videos, monkeypatch):
     before = table1.fvd(with_real_videos, say=lambda line: None)
-    monkeypatch.setattr("table1_fvd.video_network", None)
+    monkeypatch.setattr(table1_fvd, "video_network", None)
     said = []
     assert table1.fvd(with_real_videos, said.append) == before and not said
 
 
 def test_other_weights_have_other_features(with_real_videos, tmp_path):
     weights = random_s3d(1, tmp_path / "other.pth")
-    other = replace(with_real_videos, fvd=with_real_videos.fvd | {"weights": weights})
+    other = replace(with_real_videos, fvd=replace(with_real_videos.fvd, weights=weights))
     before, said = table1.fvd(with_real_videos, say=lambda line: None), []
     assert table1.fvd(other, said.append)["PersonalVideo"] != before["PersonalVideo"] and len(said) == 6
 
 
 def test_a_weights_file_that_is_none_is_named(with_real_videos):
     bad = replace(
-        with_real_videos, output=with_real_videos.output / "elsewhere", fvd=with_real_videos.fvd | {"weights": ROOT / "LICENSE"}
+        with_real_videos,
+        output=with_real_videos.output / "elsewhere",
+        fvd=replace(with_real_videos.fvd, weights=ROOT / "LICENSE"),
     )
     with pytest.raises(ValueError, match="fvd: weights: .*LICENSE cannot be read; take torchvision's s3d-d76dad2f.pth"):
         table1.fvd(bad, say=lambda line: None)
@@ -207,7 +214,7 @@ def test_real_videos_that_are_none_are_named(with_real_videos, tmp_path, files, 
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"^fvd: .*{message}"):
-        table1.fvd(replace(with_real_videos, fvd=with_real_videos.fvd | {"real": tmp_path}), say=lambda line: None)
+        table1.fvd(replace(with_real_videos, fvd=replace(with_real_videos.fvd, real=tmp_path)), say=lambda line: None)
 
 
 def test_a_server_that_is_not_there_is_named(config):
@@ -252,7 +259,7 @@ def test_figures_are_measured_again_when_the_judge_or_a_finished_video_is_anothe
     run(again)
     other = Records(again.output).measured.rows[key]
     assert other["figures"] != rows[key]["figures"]
-    run(replace(again, sources=config.sources | {"judge": config.sources["reward"]}))
+    run(replace(again, judge=config.reward))
     assert "Attention" in Records(again.output).measured.rows[key]["how"]
 
 

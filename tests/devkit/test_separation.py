@@ -71,3 +71,13 @@ def test_shipped_code_has_no_network_no_subprocess_and_no_pickle():
                 elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     assert node.func.id not in {"eval", "exec"}, path
                 assert not {name.split(".")[0] for name in names} & forbidden, path
+
+
+def test_torchvision_is_imported_only_where_it_is_used():
+    """A torchvision that was built for another PyTorch fails when it is imported; the pack has to load all the same."""
+    for folder in SHIPPED:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+                assert "torchvision" not in {name.partition(".")[0] for name in names}, path.relative_to(ROOT)

@@ -50,6 +50,21 @@ def test_another_network_is_no_yunet(rewards):
         rewards.yunet.YuNet(SFACE)
 
 
+def test_a_torchvision_of_another_pytorch_is_named(rewards, tmp_path, monkeypatch):
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError) as caught:
+        rewards.yunet.YuNet(YUNET)
+    assert str(caught.value) == (
+        "Finding faces with YuNet needs torchvision, which cannot be imported (operator torchvision::nms does not exist); "
+        f"install the torchvision that fits PyTorch {torch.__version__} in ComfyUI's Python and restart, choose an insightface "
+        "pack, or connect detector."
+    )
+
+
 LANDMARKS = np.array([[300.0, 240], [360, 240], [330, 270], [306, 300], [354, 300]])
 BOX = np.array([280.0, 200, 380, 330])
 

@@ -1,4 +1,5 @@
-"""Networks of ONNX files as torch modules: onnxruntime's numbers, exact gradients, one sentence for what cannot be read."""
+"""Networks of ONNX files as torch modules: onnxruntime's numbers, onnx2torch's gradients, one sentence for what cannot be
+read."""
 
 import sys
 
@@ -7,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper
+from onnx2torch import convert
 
 from devkit.face_material import SFACE, YUNET
 from devkit.face_networks import write_arcface, write_network
@@ -111,6 +113,33 @@ def test_each_operator_is_onnxruntimes(onnx_network, tmp_path, name):
     [own] = onnx_network.OnnxNetwork(path)(pictures)
     [there] = run_onnxruntime(path, pictures)
     assert own.shape == there.shape and (own - there).abs().max() < 1e-5
+
+
+def check_gradient(network, path, pictures):
+    """That of the sum of the squared outputs with respect to the pictures, in float64 but for folded constants."""
+
+    def gradient(network):
+        x = pictures.double().requires_grad_(True)
+        outputs = network.double().eval()(x)
+        outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
+        return torch.autograd.grad(sum(output.square().sum() for output in outputs), x)[0]
+
+    own, there = gradient(network), gradient(convert(str(path)))
+    assert there.abs().max() > 0 and (own - there).abs().max() <= 1e-7 * there.abs().max()
+
+
+@pytest.mark.parametrize(("name", "side", "top"), [("arcface", 112, 1.0), ("sface", 112, 255.0), ("yunet", 320, 255.0)])
+def test_the_gradient_of_a_face_network_is_onnx2torchs(onnx_network, small_arcface, name, side, top):
+    path = {"arcface": small_arcface, "sface": SFACE, "yunet": YUNET}[name]
+    check_gradient(onnx_network.OnnxNetwork(path), path, random_pictures(1, side, side, top))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_gradient_of_each_operator_is_onnx2torchs(onnx_network, tmp_path, name):
+    nodes, arrays, dimensions = OPERATORS[name]
+    path = tmp_path / "one.onnx"
+    write_network(path, nodes, [1, 3, 7, 5], [("y", [None] * dimensions)], arrays)
+    check_gradient(onnx_network.OnnxNetwork(path), path, random_pictures(1, 7, 5) - 0.5)
 
 
 def test_the_gradient_agrees_with_finite_differences(onnx_network, small_arcface):
