@@ -127,9 +127,8 @@ class _InsideGuider(comfy.samplers.Sampler):
             make_tensors_normal(loaded.model)
         model_wrap.conds = _detach_conditions(model_wrap.conds)
         with frozen(model_wrap.inner_model):
-            self.result = self.body(
-                Rollout(model_wrap, as_normal_tensors(sigmas), extra_args, as_normal_tensors(latent_image), self.prompt_sizes)
-            )
+            sigmas, latent_image = as_normal_tensors(sigmas), as_normal_tensors(latent_image)
+            self.result = self.body(Rollout(model_wrap, sigmas, extra_args, latent_image, self.prompt_sizes))
         return torch.zeros_like(noise)
 
 
