@@ -69,7 +69,7 @@ def test_every_question_is_about_arms_that_exist():
 
 
 def test_report_is_written_from_a_grid(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("ablation_report.sheet", lambda grid, rows: None)
+    monkeypatch.setattr("benchmarks.ablations.report.sheet", lambda grid, rows: None)
     grid = Grid(tmp_path / "work", wanted(full=True))
     for row in rows:
         grid.add(row)
