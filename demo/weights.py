@@ -79,6 +79,7 @@ def judge_recognizer() -> JudgeRecognizer:
 
 
 def attribute_classifier() -> AttributeClassifier:
+    """For reports made in the repository; its file is not in the zip that the registry distributes."""
     return _load(AttributeClassifier(), "attributes")
 
 

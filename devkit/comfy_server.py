@@ -22,11 +22,11 @@ START_SECONDS = 180
 STOP_SECONDS = 15
 
 
-def prepare_base(base: Path, more_packs: tuple[Path, ...] = ()) -> Path:
-    """Makes `base` a ComfyUI base directory of its own that holds this pack (as a link), `more_packs` and no other."""
+def prepare_base(base: Path, more_packs: tuple[Path, ...] = (), pack: Path = ROOT) -> Path:
+    """Makes `base` a ComfyUI base directory of its own that holds the folder `pack` (as a link), `more_packs` and no other."""
     for folder in ("custom_nodes", "input", "output/loras", "models/loras", "user"):
         (base / folder).mkdir(parents=True, exist_ok=True)
-    for name, folder in [(PACK_FOLDER, ROOT), *((pack.name, pack) for pack in more_packs)]:
+    for name, folder in [(PACK_FOLDER, pack), *((pack.name, pack) for pack in more_packs)]:
         link = base / "custom_nodes" / name
         link.unlink(missing_ok=True)
         link.symlink_to(folder, target_is_directory=True)
@@ -43,16 +43,16 @@ def has_gpu() -> bool:
 class ComfyServer(ComfyClient):
     """A client that starts its server on entering and stops it on leaving.
 
-    `more_packs` are folders of further node packs that the server has.
+    `pack` is the folder that the server loads as this pack, `more_packs` are those of further node packs that it has.
     Every request raises RuntimeError, with the end of the log, once the process is dead.
     """
 
-    def __init__(self, host: Path, base: Path, more_packs: tuple[Path, ...] = ()):
+    def __init__(self, host: Path, base: Path, more_packs: tuple[Path, ...] = (), pack: Path = ROOT):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         super().__init__(f"http://127.0.0.1:{self.port}")
-        self.host, self.base = host, prepare_base(base.absolute(), more_packs)
+        self.host, self.base = host, prepare_base(base.absolute(), more_packs, pack)
         self.packs = [PACK_FOLDER, *(pack.name for pack in more_packs)]
         self.log = self.base / "server.log"
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from devkit import hostless_pack  # noqa: F401
+from devkit.metrics import agreement, drift_outside, head_motion, pool_similarity
 from personalvideo_pack.demo import weights
 from personalvideo_pack.demo.faces import DemoFaceModel
 from personalvideo_pack.demo.semantic import DemoSemanticReward
-from personalvideo_pack.evaluation.metrics import agreement, drift_outside, head_motion, pool_similarity
 from personalvideo_pack.rewards.faces import Face
 
 

@@ -1,6 +1,7 @@
 """Which frames of a clip a metric looks at, and how it gets them."""
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 SMALLEST_SIDE = 32  # pixels
@@ -38,3 +39,9 @@ def frames_of(images: Tensor) -> Tensor:
 def tidy(frames: Tensor, device: torch.device | str) -> Tensor:
     """On the device as float32 in 0..1, what is no number black."""
     return frames.to(device, torch.float32).nan_to_num(0, 1, 0).clamp(0, 1)
+
+
+def to_picture(frame: Tensor) -> Image.Image:
+    """A frame [3, H, W] in 0..1, each of its pixels."""
+    pixels = (frame.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(pixels)

@@ -6,11 +6,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .charts import LABEL, point_chart
-from .compare import to_picture
 from .drawing import GREY, RULE, SERIES, Canvas, wrap
 from .dynamic_degree import Dynamics
 from .face_similarity import FaceSimilarity, JudgedFrame
-from .frames import evenly_spaced
+from .frames import evenly_spaced, to_picture
 from .video_table import Row
 
 WIDTH = 1040  # pixels

@@ -1,6 +1,6 @@
 """The FVD column of Table 1: how far each method's videos are, as a set, from a folder of real ones.
 
-Features are those of torchvision's S3D, as no maintained library has FVD's I3D (see evaluation/video_features.py):
+Features are those of torchvision's S3D, as no maintained library has FVD's I3D (see video_features.py):
 figures of the two are not comparable. They also shrink with the number of videos: compare methods with as many.
 """
 
@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks.table1.frechet import frechet_distance
+from benchmarks.table1.video_features import CLIP_FRAMES, WEIGHTS_FILE, video_features, video_network
 from devkit import hostless_pack  # noqa: F401
 from personalvideo_pack.evaluation.frames import evenly_spaced
-from personalvideo_pack.evaluation.frechet import frechet_distance
-from personalvideo_pack.evaluation.video_features import CLIP_FRAMES, WEIGHTS_FILE, video_features, video_network
 
 FEWEST = 2  # videos that have a covariance
 KEPT_EVERY = 25  # videos

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..captions import MOTIONS, SCENES, SHIRTS
-from ..contact_sheet import save_sheet
+from .contact_sheet import save_sheet
 from ..people import shown_people
 from ..world import poses, render
 

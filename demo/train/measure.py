@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import weights
 from ..captions import MOTION_NAMES, caption, every_caption, parse, tokenise
-from ..contact_sheet import save_sheet
+from .contact_sheet import save_sheet
 from ..people import ATTRIBUTES, sample_people
 from ..scenes import SIZE
 from ..world import crop, make_clips

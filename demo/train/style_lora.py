@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import trange
 
-from ..contact_sheet import save_sheet
+from .contact_sheet import save_sheet
 from ..weights import FOLDER
 from ..world import noir, sunset
 from .common import arguments, clock, set_lr

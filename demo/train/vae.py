@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from ..contact_sheet import save_sheet
+from .contact_sheet import save_sheet
 from ..networks import FrameVAE
 from ..scenes import X, Y
 from ..world import noir

@@ -13,7 +13,7 @@ from benchmarks.ablations.arms import ADDED, ARMS, BOTH, BY_NAME, CROSS, MAIN, T
 from benchmarks.ablations.grid import Grid, Job, jobs
 from benchmarks.ablations.study import IDENTITIES, PILOTS, wanted
 from devkit.comfy_host import ROOT
-from personalvideo_pack.evaluation.metrics import drift_outside
+from devkit.metrics import drift_outside
 
 JOBS = jobs(["base", "ours"], ["Bina", "Cleo"], [0, 1])
 HOLDER = """

@@ -116,7 +116,9 @@ def test_learning_rate_rises_and_falls_to_zero():
 
 def test_only_the_noise_levels_of_its_steps_are_learnt(world, latents, tmp_path, monkeypatch):
     seen, loss = [], flow_matching_loss
-    monkeypatch.setattr("reconstruction.flow_matching_loss", lambda *given: (seen.append(given[-1]), loss(*given))[1])
+    monkeypatch.setattr(
+        "benchmarks.ablations.reconstruction.flow_matching_loss", lambda *given: (seen.append(given[-1]), loss(*given))[1]
+    )
     for start in (0.0, 0.75):
         train_reconstruction(
             world.pack,

@@ -1,6 +1,5 @@
 """The Table 1 runner on the demo world: trained, sampled and measured by a running server, and gone on with."""
 
-import importlib
 import shutil
 import struct
 from fractions import Fraction
@@ -16,7 +15,9 @@ from torchvision.models.video import s3d
 from benchmarks.table1 import fvd as table1_fvd
 from benchmarks.table1 import table1
 from benchmarks.table1.config import Fvd
+from benchmarks.table1.frechet import frechet_distance
 from benchmarks.table1.results import Records
+from benchmarks.table1.video_features import video_features, video_network
 from devkit.comfy_host import ROOT
 from tools.workflows.demo import SAMPLE, TRAIN
 
@@ -145,21 +146,19 @@ def with_real_videos(config, rows, tmp_path_factory):
     return replace(config, fvd=Fvd(real=folder / "videos", weights=random_s3d(0, folder / "s3d.pth")))
 
 
-def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos, pack):
+def test_fvd_is_the_frechet_distance_of_the_videos_features(with_real_videos):
     found = table1.fvd(with_real_videos, say=lambda line: None)
     assert set(found) == {"PersonalVideo", "Demo model"}  # of one video there is no distance
     assert found["Demo model"] == pytest.approx(0, abs=1e-6)
 
-    names = ("frechet", "video_features")
-    frechet, video_features = (importlib.import_module(f"{pack.__name__}.evaluation.{name}") for name in names)
-    network = video_features.video_network(torch.load(with_real_videos.fvd.weights, weights_only=True))
+    network = video_network(torch.load(with_real_videos.fvd.weights, weights_only=True))
 
     def features(method):
         files = sorted((with_real_videos.output / "videos" / method / "Bina").glob("*.mp4"))
         videos = [InputImpl.VideoFromFile(str(file)).get_components().images.movedim(-1, 1) for file in files]
-        return video_features.video_features(network, videos)
+        return video_features(network, videos)
 
-    expected = frechet.frechet_distance(features("PersonalVideo"), features("Demo model"))
+    expected = frechet_distance(features("PersonalVideo"), features("Demo model"))
     assert found["PersonalVideo"] == pytest.approx(expected, rel=1e-3) and expected > 1e-3
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from devkit.report_plot import report_plot
+
 
 @pytest.fixture(scope="module")
 def warning(pack):
@@ -79,8 +81,7 @@ def test_the_demos_judge_is_independent_of_its_reward(warning, pack, demo):
 
 
 @pytest.fixture(scope="module")
-def plot(pack):
-    report_plot = importlib.import_module(f"{pack.__name__}.evaluation.report").report_plot
+def plot():
     metrics = ("judge", "attributes", "dynamic", "prompt")
     identity = {"name": "Aro", "drift_outside_head": 0.1, "train_seconds": 1.0} | {
         f"{metric}_{when}": 0.5 for metric in metrics for when in ("before", "after")

@@ -23,7 +23,7 @@ from devkit.workflow_api import to_api
 from tools.workflows import files as published
 from tools.workflows.table import FAMILIES
 
-TINY_HOST = ROOT / "tests" / "tiny_host"
+TINY_HOST = ROOT / "devkit" / "tiny_host"
 
 CHANGES = {
     # sizes

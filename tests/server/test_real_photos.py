@@ -35,7 +35,7 @@ def photo_server(pytestconfig, tmp_path_factory):
     face.point(lambda value: int(value * 0.6)).rotate(12, Image.Resampling.BICUBIC).save(person / "3.webp")
     shutil.copy(sample_photo(PORTRAIT), person / "somebody else.png")
     shutil.copy(sample_photo(GROUP_PHOTO), base / "input" / "group.jpg")
-    with ComfyServer(pytestconfig.host, base, more_packs=(ROOT / "tests" / "tiny_host",)) as running:
+    with ComfyServer(pytestconfig.host, base, more_packs=(ROOT / "devkit" / "tiny_host",)) as running:
         yield running
 
 

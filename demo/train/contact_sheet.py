@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-SHEETS = Path(__file__).parent / "sheets"
+SHEETS = Path(__file__).parent.parent / "sheets"
 
 
 def save_sheet(rows: Tensor, name: str, zoom: int = 2) -> None:

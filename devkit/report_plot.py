@@ -4,8 +4,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from .charts import LABEL, bar_chart, line_chart
-from .drawing import AFTER, BEFORE, GREY, SERIES, Canvas, text_width, wrap
+from devkit import hostless_pack  # noqa: F401
+from personalvideo_pack.evaluation.charts import LABEL, bar_chart, line_chart
+from personalvideo_pack.evaluation.drawing import AFTER, BEFORE, GREY, SERIES, Canvas, text_width, wrap
 
 METRICS = (
     ("judge", "Is it the person?", "cosine to the photos, by the judge"),

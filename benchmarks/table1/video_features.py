@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .frames import evenly_spaced
+from devkit import hostless_pack  # noqa: F401
+from personalvideo_pack.evaluation.frames import evenly_spaced
 
 WEIGHTS_FILE = "s3d-d76dad2f.pth"  # torchvision's S3D_Weights.KINETICS400_V1
 FEATURES = 1024
