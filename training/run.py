@@ -34,7 +34,7 @@ from .schedule import first_late_step
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
 from .teacher.bank import BankProgress, TeacherBank, sampled_by_build
-from .teacher.clip import ClipKey, TeacherClip
+from .teacher.clip import ClipKey
 from .teacher.fingerprint import bank_fingerprint
 from .teacher.high_noise_expert import EarlySteps, check_pair, sample_early_steps
 from .teacher.location import BankLocation, Stores, clip_bytes
@@ -219,9 +219,8 @@ class TrainingRun:
 
         say(f"Original model's clips: 0 of {1 + len(self._clip_keys)}")
         with _text_that_fits():
-            held_out = bank.build(self._held_out, self._clip_keys, tell)
-        if held_out is None:
-            return None
+            if bank.build(self._held_out, self._clip_keys, tell) is None:
+                return None
 
         objective = Objective(self.identity, self.semantic_reward, prepared.text_features, self.settings)
         trainer = Trainer(
@@ -230,7 +229,7 @@ class TrainingRun:
         self._train(trainer, after_step, say)
 
         say(f"{COMPARISON}: sampling the clip with the adapter")
-        return self._compare(trainer, held_out, objective.scores_meaning, told[-1] if told else None)
+        return self._compare(trainer, objective.scores_meaning, told[-1] if told else None)
 
     def _train(self, trainer: Trainer, after_step: AfterStep, say: Say) -> None:
         """The loop, and everything that is saved of it."""
@@ -249,8 +248,9 @@ class TrainingRun:
         finally:
             self._save(trainer)
 
-    def _compare(self, trainer: Trainer, held_out: TeacherClip, scored: bool, clips: BankProgress | None) -> TrainingResult:
+    def _compare(self, trainer: Trainer, scored: bool, clips: BankProgress | None) -> TrainingResult:
         """The clip of the prompt that was kept out of training, by the original model and by the student."""
+        held_out = trainer.bank.clip(self._held_out)
         before = held_out.frames[list(range(len(held_out.frames)))].float()
         with torch.no_grad():
             after = self.memory.decoder.decode_clip(trainer.student_latents(held_out))

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..captions import MOTIONS, SCENES, SHIRTS
-from .contact_sheet import save_sheet
 from ..people import shown_people
 from ..world import poses, render
+from .contact_sheet import save_sheet
 
 FOLDER = Path(__file__).parents[1] / "identities"
 NAMES = ("Aro", "Bina", "Cleo", "Dovi", "Elka", "Fenn", "Gilo", "Hani", "Ilva", "Jori", "Kesh", "Lumi")

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .. import weights
 from ..captions import MOTION_NAMES, caption, every_caption, parse, tokenise
-from .contact_sheet import save_sheet
 from ..people import ATTRIBUTES, sample_people
 from ..scenes import SIZE
 from ..world import crop, make_clips
+from .contact_sheet import save_sheet
 from .sample import Sampler, held_out_captions
 
 SEEDS = (7, 8, 9)

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import trange
 
-from .contact_sheet import save_sheet
 from ..weights import FOLDER
 from ..world import noir, sunset
 from .common import arguments, clock, set_lr
+from .contact_sheet import save_sheet
 from .sample import Sampler, held_out_captions
 from .t2v import Captions, draw_sigmas
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from .contact_sheet import save_sheet
 from ..networks import FrameVAE
 from ..scenes import X, Y
 from ..world import noir
 from .common import Muon, arguments, clock, save_atomically, set_lr
+from .contact_sheet import save_sheet
 
 BATCH = 32  # frames
 TEST_CLIPS = 64  # the last ones, never trained on
