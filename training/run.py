@@ -192,6 +192,13 @@ class TrainingRun:
                         early,
                         stores.clips,
                     )
+
+                    def decode_anew(decoder: FrameDecoder) -> None:
+                        self.decoder = bank.decoder = decoder
+                        if bank.clips is not None:
+                            bank.clips.clear()
+
+                    self.memory.decoder_changed = decode_anew
                     self._train(bank, clips, tell, after_step, say)
 
             self.memory.make_room()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from ..adapters.architectures import Architecture
 from ..adapters.late_step import LateStepInjection
 from ..adapters.low_rank import LowRankAdapter
-from ..host.checkpointing import mutations_allowed, recomputed
+from ..host.checkpointing import recomputed
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.identity import identity_consistency_loss
 from ..rewards.semantic import semantic_consistency_loss
@@ -84,30 +83,19 @@ class Trainer:
             after_step(record, preview)
 
     def _step(self) -> tuple[StepRecord, tuple[Tensor, Tensor]]:
-        """One step; if memory runs out before anything has changed, the same again in a more frugal way."""
-        loss, record, preview = self._attempt() or self._attempt()
+        loss, record, preview = self.memory.retrying(self._gradient)
         if loss is not None:
             self._update(loss)
         return record, preview
 
-    def _attempt(self) -> tuple[float | None, StepRecord, tuple[Tensor, Tensor]] | None:
-        """The gradient of the coming step, with the loss; None if memory ran out and less will be used."""
-        try:
-            with ExitStack() as survival:
-                if not self.memory.recomputes:
-                    survival.enter_context(mutations_allowed(self.architecture))
-                loss, record, preview = self.loss(self.draws.generator(self.state.step))
-                if loss is not None:
-                    if self.memory.recomputes:  # then the model's forward keeps nothing that could be changed
-                        survival.enter_context(mutations_allowed(self.architecture))
-                    self.optimizer.zero_grad()
-                    (loss * self._scale).backward()
-            return None if loss is None else loss.item(), record, preview
-        except Exception as error:
-            if not self.memory.step_down(error):
-                raise
-        self.memory.empty_caches()  # only now has the error let go of the step's tensors
-        return None
+    def _gradient(self) -> tuple[float | None, StepRecord, tuple[Tensor, Tensor]]:
+        """The gradient of the coming step, with the loss."""
+        loss, record, preview = self.loss(self.draws.generator(self.state.step))
+        if loss is None:
+            return None, record, preview
+        self.optimizer.zero_grad()
+        self.memory.backward(loss * self._scale)
+        return loss.item(), record, preview
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor | None, StepRecord, tuple[Tensor, Tensor]]:
         """L_train of Eq. 5 for one random prompt, one initial noise and M random frames.
@@ -118,8 +106,8 @@ class Trainer:
         settings = self.settings
         clip = self.teacher_clip(*self.draws.clip(generator))
         latents = self.student_latents(clip)
-        frames = self._frames(clip, self.decoder.count(latents), generator)
-        student = self._decode(latents, frames)
+        frames = self._frames(clip, self.memory.decoder.count(latents), generator)
+        student = self.memory.decoder.decode(latents, frames)
 
         student_faces = largest_faces(self.identity.face_model, student)
         teacher_faces = [clip.faces[frame] for frame in frames]
@@ -185,13 +173,6 @@ class Trainer:
         if not (self._scored or self.settings.preserve_weight):
             frames.sort(key=lambda frame: clip.faces[frame] is None)
         return frames[: self.memory.frames]
-
-    def _decode(self, latents: Tensor, frames: list[int]) -> Tensor:
-        if not self.memory.one_by_one:
-            return self.decoder.decode(latents, frames)
-        return torch.cat(
-            [recomputed(lambda latents, frame=frame: self.decoder.decode(latents, [frame]), latents) for frame in frames]
-        )
 
     @property
     def _scored(self) -> bool:
