@@ -47,9 +47,9 @@ def mutations_allowed(architecture: Architecture):
 class BlockCheckpointing:
     """Recomputes each transformer or UNet block by itself while the host holds the patcher's injections.
 
-    mode: "off", "steps", "blocks" or "offload"; it may change between two training steps. "off" and "steps" leave the
-    blocks alone; "offload" also lets what is kept between blocks wait in CPU memory, and computes with and without
-    prompt one after the other.
+    mode: "off", "steps", "blocks" or "offload"; it may change between two training steps. Only the last two act: with
+    "offload", what is kept between blocks also waits in CPU memory, and the predictions with and without prompt are
+    computed one after the other.
     """
 
     def __init__(self, architecture: Architecture, mode: str = "blocks"):

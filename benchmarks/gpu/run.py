@@ -127,8 +127,11 @@ def estimated(pack, setting, free: float) -> dict:
     demand = demand_module.demand_of(parts, torch.empty(setting.latent, device="meta"))
     row = {"estimate": True, "free_gigabytes": free / 1e9}
     if found := plan.choose(demand, plan.Budget(int(free), CPU_MEMORY)):
-        return row | {"peak_gigabytes": round(plan.peak(demand, found.option) / 1e9, 2), "plan": found.sentence}
-    smallest = min(plan.peak(demand, option) for option in plan.options(demand))
+        return row | {
+            "peak_gigabytes": round(pack.training.memory.estimate.peak(demand, found.option) / 1e9, 2),
+            "plan": found.sentence,
+        }
+    smallest = min(plan.needed(demand, option) for option in plan.options(demand))
     return row | {"plan": f"does not fit: at least {smallest / 1e9:.1f} GB are needed, with the tiny VAE"}
 
 

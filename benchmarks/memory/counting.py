@@ -14,7 +14,7 @@ from devkit.gradients import GRADIENT_STEPS, START, STEPS, random_adapter
 from devkit.tiny_models import FAMILIES, TOKENS
 from devkit.tiny_motion import write_motion_module
 
-NUMBERS = {4: torch.float32, 2: torch.bfloat16}
+DTYPES = {4: torch.float32, 2: torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Sample:
     name: str
     shape: tuple[int, ...]
     config: dict
-    number: int = 4
+    element_size: int = 4
 
     def load(self, pack, folder: Path):
-        """MODEL through the host's loaders, which computes with numbers of ``number`` bytes."""
+        """MODEL through the host's loaders, which computes with numbers of ``element_size`` bytes."""
         family = FAMILIES[self.name]
         described = family.described | {key: self.config[key] for key in family.described if key in self.config}
         name = "_".join(["memory", self.name, *map(str, self.config.values())])
@@ -39,8 +39,8 @@ class Sample:
         finally:
             del FAMILIES[name]
         with torch.inference_mode():
-            model = comfy.sd.load_diffusion_model(str(file), {"dtype": NUMBERS[self.number]})
-            model.set_model_compute_dtype(NUMBERS[self.number])
+            model = comfy.sd.load_diffusion_model(str(file), {"dtype": DTYPES[self.element_size]})
+            model.set_model_compute_dtype(DTYPES[self.element_size])
         if self.name == "sd15":
             path = write_motion_module(folder / "motion.safetensors", model.model.diffusion_model)
             with torch.inference_mode():

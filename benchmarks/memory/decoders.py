@@ -23,9 +23,9 @@ DECODERS = {
 }
 
 
-def decoder_cost(pack, build) -> dict[str, list[float]]:
-    """[fixed, for each wanted frame, for each frame of the clip, at most for each frame of the clip], without ("plain")
-    and with recomputation."""
+def decoder_cost(pack, build) -> dict[str, dict[str, float]]:
+    """What decoding takes without ("plain") and with recomputation ("recomputed"), in frames of the decoder's last layer:
+    "fixed", for each wanted "frame", for each frame of the "clip", and at "most" for each frame of the clip."""
     short, long, vae = build()
     cost = {}
     for name, checkpointing in (("plain", False), ("recomputed", True)):
@@ -38,7 +38,8 @@ def decoder_cost(pack, build) -> dict[str, list[float]]:
         )
         everything = counted_frames(pack, decoder, short, list(range(frames)))
         frame, clip = max(0.0, two - one), max(0.0, (longer_clip - one) / longer)
-        cost[name] = [round(value, 3) for value in (max(0.0, one - frame - clip * frames), frame, clip, everything / frames)]
+        rates = {"fixed": max(0.0, one - frame - clip * frames), "frame": frame, "clip": clip, "most": everything / frames}
+        cost[name] = {rate: round(value, 3) for rate, value in rates.items()}
     return cost
 
 

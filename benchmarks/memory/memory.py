@@ -17,7 +17,7 @@ from pathlib import Path
 from devkit.comfy_host import ROOT
 from devkit.comfy_process import load_pack, open_host
 
-COSTS = ROOT / "training" / "costs.json"
+COSTS = ROOT / "training" / "memory" / "costs.json"
 SHAPES = {
     "wan21": (1, 16, 5, 16, 16), "hunyuan_video": (1, 16, 5, 16, 16), "hunyuan_video_15": (1, 32, 5, 10, 10),
     "wan22_5b": (1, 48, 5, 16, 16), "ltxv": (1, 128, 5, 10, 10), "cogvideox": (1, 16, 5, 16, 16), "sd15": (4, 4, 16, 16),
@@ -28,14 +28,16 @@ MLPS = (384, 1152)
 WITH_MLP = ("wan21", "wan22_5b")
 
 
-def block_costs(pack, folder: Path, name: str, number: int) -> tuple[dict, dict]:
-    """(rates of each kind of block, rates of the whole family) for one model and size of number."""
+def block_costs(pack, folder: Path, name: str, element_size: int) -> tuple[dict, dict]:
+    """(rates of each kind of block, rates of the whole family) for one model and element size."""
     from benchmarks.memory.counting import Sample, counted_peak, saved_by_kind
 
     depths = DEPTHS.get(name, ("num_layers",))
 
     def sample(depth: int, mlp: int = MLPS[0]) -> Sample:
-        return Sample(name, SHAPES[name], {key: depth for key in depths} | ({"ffn_dim": mlp} if name in WITH_MLP else {}), number)
+        return Sample(
+            name, SHAPES[name], {key: depth for key in depths} | ({"ffn_dim": mlp} if name in WITH_MLP else {}), element_size
+        )
 
     kinds, rest = {}, {}
     for what, mode in (("saved", "off"), ("kept", "blocks")):
@@ -52,13 +54,13 @@ def block_costs(pack, folder: Path, name: str, number: int) -> tuple[dict, dict]
                 inside[kind] = (wide[kind] - shallow[kind]) / (tokens * (MLPS[1] - MLPS[0]))
                 rates[kind] -= inside[kind] * MLPS[0] / layers[0].width
         for kind in rates:
-            kinds.setdefault(kind, {})[what] = [round(rates[kind], 3), round(inside[kind], 3)]
+            kinds.setdefault(kind, {})[what] = {"width": round(rates[kind], 3), "hidden": round(inside[kind], 3)}
         rest[what] = sum(shallow.values()) - sum(
             layer.tokens * (rates[layer.kind] * layer.width + inside[layer.kind] * layer.hidden) for layer in layers
         )
     widest = max(layer.tokens * layer.width for layer in layers)
     largest = max(
-        layer.tokens * (kinds[layer.kind]["saved"][0] * layer.width + kinds[layer.kind]["saved"][1] * layer.hidden)
+        layer.tokens * (kinds[layer.kind]["saved"]["width"] * layer.width + kinds[layer.kind]["saved"]["hidden"] * layer.hidden)
         for layer in layers
     )
     (_, steps), (_, blocks) = (counted_peak(pack, sample(SHALLOW), folder, mode, 1) for mode in ("steps", "blocks"))
@@ -94,13 +96,13 @@ def main() -> None:
             if only and name not in only:
                 continue
             family = {"wan21": "wan"}.get(name, name)
-            for number in (4, 2):
-                kinds, rates = block_costs(pack, Path(base), name, number)
+            for element_size in (4, 2):
+                kinds, rates = block_costs(pack, Path(base), name, element_size)
                 for kind, found in kinds.items():
-                    for what, pair in found.items():
-                        costs["blocks"].setdefault(kind, {}).setdefault(what, {})[str(number)] = pair
-                costs["families"].setdefault(family, {})[str(number)] = rates
-                print(family, number, kinds, rates, flush=True)
+                    for what, rates_of_kind in found.items():
+                        costs["blocks"].setdefault(kind, {}).setdefault(what, {})[str(element_size)] = rates_of_kind
+                costs["families"].setdefault(family, {})[str(element_size)] = rates
+                print(family, element_size, kinds, rates, flush=True)
     COSTS.write_text(json.dumps(costs, indent=1) + "\n")
 
 

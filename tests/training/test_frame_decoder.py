@@ -100,6 +100,24 @@ def test_gradient_is_that_of_the_full_decode(decoder, name):
         assert_close(gradient(checkpointed.decode(latents, frames), latents), theirs)
 
 
+@pytest.mark.parametrize("name", ["image", "wan 2.1", "hunyuan", "taehv wan 2.1"])
+def test_frames_decoded_one_by_one_are_the_same_and_keep_no_activations(decoder, name):
+    latents = random_latents(name).requires_grad_()
+    together, alone = decoder(name), decoder(name)
+    alone.one_by_one = True
+    frames = [together.count(latents) - 1, 1]
+    kept = []
+    with together.frozen(), alone.frozen():
+        expected = together.decode(latents, frames)
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+            images = alone.decode(latents, frames)
+        assert (images - expected).abs().max() <= 1e-5
+        assert [tensor.shape for tensor in kept if tensor.numel()] == [latents.shape] * len(frames)
+        theirs = gradient(expected, latents)
+        (images * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+        assert_close(latents.grad, theirs)
+
+
 # Long enough that no resolution needs the whole clip. The last column counts back from the clip's end.
 @pytest.mark.parametrize(
     "name, length, frame",

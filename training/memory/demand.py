@@ -18,13 +18,15 @@ from ...rewards.semantic import SemanticReward
 from ..decoding.chunked import ChunkedFrames
 from ..decoding.frame_decoder import FrameDecoder
 from ..settings import TrainingSettings, frames_a_step
+from .estimate import Decoder, Demand
 from .layers import decoder_width, layers_of
-from .plan import Budget, Decoder, Demand
+from .plan import Budget
 
 # Weights, gradients and the two moments of AdamW.
 ADAPTER_COPIES = 4
 TINY = ("TAESD", "TinyVideoFrames")
 TINY_WIDTH = 64
+FEWEST_FRAMES = 2  # that the semantic reward can compare
 CHUNK_FRAMES = 8  # at most, of the VAEs that decode in chunks
 SMALLER = (0.75, 0.5, 0.375, 0.25)  # of width and height
 # Back-ends whose scaled_dot_product_attention needs no matrix of tokens x tokens.
@@ -35,7 +37,7 @@ ONE_MEMORY = ("cpu", "mps")
 
 @dataclass(frozen=True)
 class RunParts:
-    """What a run loads; see ``TrainingRun``. networks: patchers of the rewards. gradient_steps: K inside the window."""
+    """What a run trains with; see ``TrainingRun``. networks: patchers of the rewards. gradient_steps: K inside the window."""
 
     model: ModelPatcher
     architecture: Architecture
@@ -49,24 +51,25 @@ class RunParts:
 
 
 def demand_of(parts: RunParts, latent: Tensor) -> Demand:
-    """For clips shaped like ``latent``."""
+    """What the run needs memory for when its clips are shaped like ``latent``."""
     settings, model = parts.settings, parts.model
-    number = 4 if model.model.get_dtype_inference() == torch.float32 else 2
+    element_size = model.model.get_dtype_inference().itemsize
     adapter = ADAPTER_COPIES * sum(weight.numel() * weight.element_size() for weight in parts.adapter.parameters())
     scored = parts.semantic_reward is not None and settings.semantic_weight > 0
+    frames = frames_a_step(settings, scored)
     height, width = frame_size(parts.decoder, latent)
     file = tiny_vae_file(model.get_model_object("latent_format"))
     return Demand(
         weights=sum(patcher.model_size() for patcher in _patchers(parts)) + adapter,
-        cast=_cast_weights(model.model.diffusion_model, number),
+        dequantised_bytes=_dequantised_bytes(model.model.diffusion_model, element_size),
         family=parts.architecture.name,
         layers=layers_of(model, parts.architecture, tuple(latent.shape)),
-        number=number,
+        element_size=element_size,
         heads=0 if model.load_device.type in FUSED_ATTENTION else getattr(model.model.diffusion_model, "num_heads", 16),
         guided=not math.isclose(settings.cfg, 1.0),
         gradient_steps=parts.gradient_steps,
-        frames=frames_a_step(settings, scored),
-        fewest=max(settings.identity_frames, 2 if scored else 1),
+        frames=frames,
+        fewest_frames=min(frames, max(settings.identity_frames, FEWEST_FRAMES)),
         clip=_reach(parts.decoder, parts.decoder.count(latent)),
         pixels=height * width,
         decoder=Decoder(decoder_kind(parts.decoder), decoder_width(parts.decoder.network), parts.decoder.vae.vae_dtype.itemsize),
@@ -77,7 +80,7 @@ def demand_of(parts: RunParts, latent: Tensor) -> Demand:
 
 
 def tiny_decoder(parts: RunParts) -> Decoder | None:
-    """That of the model's small preview VAE, whether its file is there or not; None if the run decodes with one anyway."""
+    """The decoder of the model's small preview VAE, whether its file is there or not; None if the run uses one anyway."""
     if decoder_kind(parts.decoder) in TINY or parts.model.get_model_object("latent_format").taesd_decoder_name is None:
         return None
     image = parts.decoder.vae.latent_dim == 2
@@ -85,7 +88,7 @@ def tiny_decoder(parts: RunParts) -> Decoder | None:
 
 
 def smaller(parts: RunParts, latent: Tensor, demand: Demand) -> tuple[Iterator, Iterator]:
-    """Shorter clips and smaller pictures, each as ("length to 33", demand), largest first."""
+    """Shorter clips, and smaller pictures, each as ("length to 33", what they need memory for), the largest first."""
     time = 0 if latent.ndim == 4 else 2
 
     def resized(shape: list[int]) -> tuple[Demand, Tensor]:
@@ -116,7 +119,7 @@ def smaller(parts: RunParts, latent: Tensor, demand: Demand) -> tuple[Iterator, 
 
 
 def budget_of(parts: RunParts, bank: int) -> Budget:
-    """What the host can free for training. bank: bytes of clips that are going to be remembered in CPU memory."""
+    """The bytes that the host can free for training. bank: those of clips that CPU memory is going to remember."""
     device = parts.model.load_device
     reserve = int(comfy.model_management.minimum_inference_memory())
     cpu = comfy.model_management.get_free_memory(torch.device("cpu")) - bank
@@ -132,40 +135,40 @@ def budget_of(parts: RunParts, bank: int) -> Budget:
 
 
 def decoder_kind(decoder: FrameDecoder) -> str:
-    """Its name in the costs."""
+    """The name of ``decoder`` in the costs."""
     network, source = type(decoder.network).__name__, type(decoder.source).__name__
     return network if network == "TAESD" else {"IndependentFrames": "ImageFrames"}.get(source, source)
 
 
 def frame_size(decoder: FrameDecoder, latent: Tensor) -> tuple[int, int]:
-    """(height, width) of the frames, in pixels."""
+    """(height, width) in pixels of the frames that ``latent`` decodes to."""
     ratio = decoder.vae.downscale_ratio
     rows, columns = ratio[1:] if isinstance(ratio, tuple) else (ratio, ratio)
     return latent.shape[-2] * rows, latent.shape[-1] * columns
 
 
 def _patchers(parts: RunParts) -> list[ModelPatcher]:
-    """Of every network that is loaded while training."""
+    """The patchers of every network that is loaded while training."""
     return [parts.model, *parts.model.get_nested_additional_models(), parts.decoder.patcher, *parts.networks]
 
 
 def _reach(decoder: FrameDecoder, frames: int) -> int:
-    """Frames of the clip that a decoded frame's gradient reaches at most."""
+    """How many frames of the clip the gradient of a decoded frame reaches at most."""
     chunked = isinstance(decoder.source, ChunkedFrames)
     return min(frames, decoder.gradient_chunks * CHUNK_FRAMES) if chunked and decoder.gradient_chunks else frames
 
 
-def _cast_weights(network: nn.Module, number: int) -> int:
-    """Bytes of weights that are converted in a call and then kept for backward; 8-bit matrix products keep none."""
+def _dequantised_bytes(network: nn.Module, element_size: int) -> int:
+    """Bytes of the weights that a call converts and then keeps for backward; 8-bit matrix products keep none."""
     size = 0
     for module in network.modules():
         for weight in module._parameters.values():
             if weight is None:
                 continue
             if type(weight.data) is not Tensor:
-                size += weight.numel() * number if getattr(module, "_full_precision_mm", True) else 0
-            elif weight.is_floating_point() and weight.element_size() < number:
-                size += weight.numel() * number
+                size += weight.numel() * element_size if getattr(module, "_full_precision_mm", True) else 0
+            elif weight.is_floating_point() and weight.element_size() < element_size:
+                size += weight.numel() * element_size
     return size
 
 
@@ -181,14 +184,14 @@ def _identity_bytes(face_model: FaceModel, frames: int) -> int:
 def _saved(network: nn.Module, call: Callable) -> int:
     """Bytes that a reward, which is still on the CPU, keeps for backward; its weights are counted elsewhere."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
-    sizes = {}
+    storages = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> None:
+        """Hold the storage alone: a tensor that its own graph holds is a circle that Python never collects."""
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
+            storages[storage.data_ptr()] = storage
 
-    with training_mode(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with training_mode(), torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
         call()
-    return sum(sizes.values())
+    return sum(storage.nbytes() for storage in storages.values())

@@ -10,7 +10,7 @@ from torch import nn
 from ...adapters.architectures import Architecture, find_targets
 from ...adapters.motion_injection import EVOLVED, find_sites
 from ...adapters.motion_injection import KEY as MOTION_KEY
-from .plan import Layer
+from .estimate import Layer
 
 # Tokens of a prompt that pass through the blocks together with those of the video (HunyuanVideo's 256, CogVideoX's 226).
 TEXT_TOKENS = 256
