@@ -7,6 +7,7 @@ optimizer state on disk whatever happens.
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import comfy.model_management
@@ -126,9 +127,7 @@ class TrainingRun:
         self.reward_networks = [managed(self.identity.face_model.networks)]
         if semantic_reward is not None:
             self.reward_networks.append(managed(semantic_reward.networks))
-        decoder = FrameDecoder(vae, self.model.load_device, settings.vae_gradient_chunks or None)
-        self.memory = self._memory(decoder)
-        self.model.set_additional_models("personalvideo", [self.memory.decoder.patcher, *self.reward_networks])
+        self.decoder = FrameDecoder(vae, self.model.load_device, settings.vae_gradient_chunks or None)
 
     def execute(
         self,
@@ -161,6 +160,18 @@ class TrainingRun:
             if result is not None:
                 return result
             say("Original model's clips: those in the folder are another model's; they are made anew")
+
+    @cached_property
+    def memory(self) -> Memory:
+        """How the run fits into memory, planned before it computes anything. Raises ValueError if no way is known to fit."""
+        size = self._bank_bytes(self.decoder)
+        parts = RunParts(
+            self.model, self.architecture, self.decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
+            self.adapter, self.settings, min(self.settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
+        )  # fmt: skip
+        memory = Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
+        self.model.set_additional_models("personalvideo", [memory.decoder.patcher, *self.reward_networks])
+        return memory
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
@@ -327,14 +338,6 @@ class TrainingRun:
             return sample_early_steps(
                 self.high_noise_model, prepared.positives, *self._sampling(prepared), sampled, stores.early, say
             )
-
-    def _memory(self, decoder: FrameDecoder) -> Memory:
-        size = self._bank_bytes(decoder)
-        parts = RunParts(
-            self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
-            self.adapter, self.settings, min(self.settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
-        )  # fmt: skip
-        return Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
 
     def _encode(self, prompt: str) -> Conditioning:
         comfy.model_management.throw_exception_if_processing_interrupted()

@@ -67,8 +67,8 @@ def test_window_in_the_first_experts_steps_is_refused(world, high_noise_model, t
 def test_first_steps_that_somebody_removed_are_named(pack, tmp_path):
     training = pack.training
     early = training.teacher.high_noise_expert.EarlySteps(1, training.teacher.stores.LatentFiles(tmp_path, PROMPTS))
-    early.latents[0, 7] = torch.ones(1, 2)
+    early.latents.keep((0, 7), torch.ones(1, 2))
     assert torch.equal(early.of((0, 7)), torch.ones(1, 2))
-    early.latents.clear()
+    early.latents.forget()
     with pytest.raises(ValueError, match="^bank_folder: files in it were removed while a run used them; start the run again"):
         early.of((0, 7))
