@@ -79,6 +79,7 @@ def test_frames_equal_the_full_decode(decoder, vaes, name):
     frame_decoder = decoder(name)
     count = frame_decoder.count(latents)
     assert count == len(full) and full.std() > 0.01
+    assert frame_decoder.frame_size(latents) == tuple(full.shape[-2:])
     for frames in ([0], [count // 2], [count - 1], [count - 1, 0, count // 2, 1]):
         images = frame_decoder.decode(latents, frames)
         assert images.shape == full[frames].shape

@@ -34,6 +34,11 @@ class FrameSource:
         ratio = self.vae.upscale_ratio
         return int(ratio[0](latents.shape[2])) if isinstance(ratio, tuple) else latents.shape[2]
 
+    @property
+    def pixels_a_latent(self) -> int:
+        """How many times higher and wider than its latent a frame is."""
+        return self.vae.spacial_compression_decode()
+
     def frames(self, latents: Tensor, frames: list[int], gradient_chunks: int | None, checkpointing: bool) -> Tensor:
         """[len(frames), 3, H, W], differentiable."""
         raise NotImplementedError

@@ -47,6 +47,11 @@ class FrameDecoder:
         """Frames of the clip that ``latents`` decode to."""
         return self.source.count(latents)
 
+    def frame_size(self, latents: Tensor) -> tuple[int, int]:
+        """(height, width), in pixels, of the frames that ``latents`` decode to."""
+        ratio = self.source.pixels_a_latent
+        return latents.shape[-2] * ratio, latents.shape[-1] * ratio
+
     def decode(self, latents: Tensor, frames: list[int]) -> Tensor:
         """latents as the VAE expects them -> [len(frames), 3, H, W] in 0..1, as the user would see them.
 

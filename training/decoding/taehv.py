@@ -19,6 +19,10 @@ class TinyVideoFrames(WindowedFrames):
     def count(self, latents):
         return latents.shape[2] * self.network.t_upscale - self.network.frames_to_trim
 
+    @property
+    def pixels_a_latent(self):
+        return 8 * self.network.patch_size  # the host says 16 of LTX-2's, which decodes to 32
+
     def features(self, latents):
         return self.network.process_in(latents)
 

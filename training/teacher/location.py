@@ -74,7 +74,5 @@ def _free_memory() -> int:
 
 def clip_bytes(decoder: FrameDecoder, latent: Tensor) -> int:
     """About what a clip takes: its frames in half precision."""
-    ratio = decoder.vae.downscale_ratio
-    rows, columns = ratio[1:] if isinstance(ratio, tuple) else (ratio, ratio)
-    height, width = latent.shape[-2] * rows, latent.shape[-1] * columns
+    height, width = decoder.frame_size(latent)
     return decoder.count(latent) * 3 * height * width * torch.half.itemsize
