@@ -7,8 +7,10 @@ do to autograd, and how it is usually sampled.
 
 import re
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from comfy.model_base import BaseModel
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,15 @@ class Architecture:
     kohya_keys: bool = False
 
 
-_HUNYUAN = dict(
+_HUNYUAN = Architecture(
+    name="hunyuan_video",
+    title="HunyuanVideo",
+    model_classes=("HunyuanVideo",),
     linears=re.compile(r"double_blocks\.\d+\.img_attn\.qkv"),
     linears_with_mlp=re.compile(r"single_blocks\.\d+\.linear1"),
     blocks=re.compile(r"(double|single)_blocks\.\d+"),
+    vae_classes=("AutoencoderKL", "AutoencodingEngine", "TAEHV"),
+    defaults=Defaults(512, 768, 61, 30, 1.0),
     mutates_saved_tensors=True,
 )
 
@@ -76,22 +83,15 @@ ARCHITECTURES = (
         defaults=Defaults(512, 512, 16, 50, 7.5, learning_rate=1e-4, training_steps=800),
         kohya_keys=True,
     ),
-    Architecture(
+    replace(
+        _HUNYUAN,
         name="hunyuan_video_15",
         title="HunyuanVideo 1.5",
         model_classes=("HunyuanVideo15",),
         vae_classes=("AutoencodingEngine", "TAEHV"),
         defaults=Defaults(848, 480, 61, 20, 6.0),
-        **_HUNYUAN,
     ),
-    Architecture(
-        name="hunyuan_video",
-        title="HunyuanVideo",
-        model_classes=("HunyuanVideo",),
-        vae_classes=("AutoencoderKL", "AutoencodingEngine", "TAEHV"),
-        defaults=Defaults(512, 768, 61, 30, 1.0),
-        **_HUNYUAN,
-    ),
+    _HUNYUAN,
     Architecture(
         name="wan22_5b",
         title="Wan 2.2 5B",
@@ -146,7 +146,16 @@ class Target:
     rows: int
 
 
-def architecture_of(model: nn.Module) -> Architecture:
+@runtime_checkable
+class Linear(Protocol):
+    """A linear layer: the host's with weights of 8 bits are no ``nn.Linear``."""
+
+    in_features: int
+    out_features: int
+    weight: Tensor
+
+
+def architecture_of(model: BaseModel) -> Architecture:
     """The description that fits a host base model (``patcher.model``).
 
     Raises ValueError, naming the family and the supported ones, if there is none.
@@ -162,16 +171,18 @@ def architecture_of(model: nn.Module) -> Architecture:
     )
 
 
-def _needs_picture(model: nn.Module) -> bool:
+def _needs_picture(model: BaseModel) -> bool:
     """Image-to-video models share classes with text-to-video ones; Wan 2.2 5B (WAN22) is both."""
     return getattr(model, "image_to_video", False) and type(model).__name__ != "WAN22"
 
 
-def find_targets(model: nn.Module) -> list[Target]:
+def find_targets(model: BaseModel) -> list[Target]:
     """The q, k and v linears of a host base model, in the order of its modules."""
     architecture = architecture_of(model)
     targets = []
     for name, module in model.diffusion_model.named_modules():
+        if not isinstance(module, Linear):
+            continue
         if architecture.linears.fullmatch(name):
             rows = module.out_features
         elif architecture.linears_with_mlp is not None and architecture.linears_with_mlp.fullmatch(name):
@@ -182,7 +193,7 @@ def find_targets(model: nn.Module) -> list[Target]:
     return targets
 
 
-def defaults_of(model: nn.Module) -> Defaults:
+def defaults_of(model: BaseModel) -> Defaults:
     """How a host base model is usually sampled; cfg 1 if it takes its guidance scale as an input."""
     defaults = architecture_of(model).defaults
     embedded = getattr(getattr(model.diffusion_model, "params", None), "guidance_embed", False)

@@ -10,11 +10,12 @@ import comfy.lora
 import comfy.lora_convert
 import comfy.utils
 import torch
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter
 from torch import Tensor, nn
 
-from .architectures import architecture_of
+from .architectures import Linear, architecture_of
 from .low_rank import LowRank, LowRankConv2d
 
 TEXT_ENCODERS = ("lora_te", "text_encoder")
@@ -52,30 +53,30 @@ def _module_name(key, name: str) -> str:
 
 def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str) -> LowRank:
     plain = isinstance(patch, LoRAAdapter) and all(part is None for part in patch.weights[3:])
-    kinds = {2: LowRank, 4: LowRankConv2d}
-    module = patcher.get_model_object(key.removesuffix(".weight"))
-    linear = hasattr(module, "in_features")  # the host's linears of 8 bits are no nn.Linear
-    layer = 2 if linear else 4 if isinstance(module, nn.Conv2d) and module.groups == 1 else 0
-    if not plain or layer not in kinds:
+    layer = comfy.utils.get_attr(patcher.model, key.removesuffix(".weight"))
+    known = layer.groups == 1 if isinstance(layer, nn.Conv2d) else isinstance(layer, Linear)
+    if not (plain and known):
         raise ValueError(
             f"lora_name: {name} is not a plain LoRA of linear and convolution layers (at {key}); "
             "load it with the core Load LoRA node instead."
         )
     up, down, alpha = patch.weights[:3]
-    shape = tuple(module.weight.shape)
+    shape = tuple(layer.weight.shape)
     stored = (up.shape[0], *down.shape[1:])
-    if shape[:2] != stored[:2] or down[0, 0].numel() != module.weight.shape[2:].numel():
+    if shape[:2] != stored[:2] or down[0, 0].numel() != layer.weight.shape[2:].numel():
         raise ValueError(
             f"lora_name: {name} was made for another model: {key} is {shape} here "
             f"and {stored} in the file; choose a LoRA trained for this model."
         )
-    scale = strength * (1.0 if alpha is None else alpha / down.shape[0])
+    scale = strength * (1.0 if alpha is None else float(alpha) / down.shape[0])
     with torch.inference_mode(False):  # so that a training on top can differentiate through it
-        down, up = down.clone().reshape(-1, *shape[1:]), up.clone().reshape(up.shape[:2] + (1, 1) * (layer == 4))
-        return kinds[layer](down, up, scale).requires_grad_(False)
+        down = down.clone().reshape(-1, *shape[1:])
+        up = up.clone().reshape(*up.shape[:2], *(1 for _ in shape[2:]))
+        residual = LowRankConv2d(down, up, scale, layer) if isinstance(layer, nn.Conv2d) else LowRank(down, up, scale)
+        return residual.requires_grad_(False)
 
 
-def file_keys(model: nn.Module, linears: list[str]) -> dict[str, str]:
+def file_keys(model: BaseModel, linears: list[str]) -> dict[str, str]:
     """The name in our files of each linear (``diffusion_model...``) of a host base model.
 
     Stable Diffusion's is kohya's, which every tool of that family reads; elsewhere

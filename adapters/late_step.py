@@ -105,7 +105,7 @@ class LateStepInjection:
 
     def _hook(self, residual: LowRank):
         def add_residual(module, args, output):
-            return residual.add_to(output, args[0], module) if self._is_open() else output
+            return residual.add_to(output, args[0]) if self._is_open() else output
 
         return add_residual
 

@@ -22,8 +22,8 @@ class LowRank(nn.Module):
         self.scale = scale
         self._cast: tuple[Tensor, Tensor] | None = None
 
-    def add_to(self, output: Tensor, x: Tensor, module: nn.Module) -> Tensor:
-        """``output`` [..., out_features] of the linear ``module`` for ``x``, with the residual added.
+    def add_to(self, output: Tensor, x: Tensor) -> Tensor:
+        """Add the residual to ``output`` [..., out_features], which the linear gave for ``x`` [..., in_features].
 
         In place where no gradient is wanted.
         """
@@ -52,11 +52,15 @@ class LowRank(nn.Module):
 
 
 class LowRankConv2d(LowRank):
-    """The same for a 2-D convolution: down [rank, in, k, k], up [out, rank, 1, 1]."""
+    """The same for the 2-D convolution ``layer``: down [rank, in, k, k], up [out, rank, 1, 1]."""
 
-    def add_to(self, output: Tensor, x: Tensor, module: nn.Conv2d) -> Tensor:
+    def __init__(self, down: Tensor, up: Tensor, scale: float, layer: nn.Conv2d):
+        super().__init__(down, up, scale)
+        self._stride, self._padding, self._dilation = layer.stride, layer.padding, layer.dilation
+
+    def add_to(self, output: Tensor, x: Tensor) -> Tensor:
         down, up = self._weights_like(x)
-        residual = F.conv2d(F.conv2d(x, down, None, module.stride, module.padding, module.dilation), up)
+        residual = F.conv2d(F.conv2d(x, down, None, self._stride, self._padding, self._dilation), up)
         return torch.add(output, residual, alpha=self.scale, out=output if _may_write(output, x) else None)
 
 
@@ -69,7 +73,7 @@ class LowRankAdapter(nn.Module):
 
     def __init__(self, residuals: dict[str, LowRank], rank: int, alpha: float):
         super().__init__()
-        self.names = list(residuals)
+        self._residuals = dict(residuals)
         self.layers = nn.ModuleList(residuals.values())
         self.rank = rank
         self.alpha = alpha
@@ -88,7 +92,7 @@ class LowRankAdapter(nn.Module):
 
     def residuals(self) -> dict[str, LowRank]:
         """Residuals by the name of their linear."""
-        return dict(zip(self.names, self.layers))
+        return dict(self._residuals)
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Parameters as ``<linear>.down`` and ``<linear>.up``, in the order of ``parameters()``."""

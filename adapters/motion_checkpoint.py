@@ -7,6 +7,7 @@ MotionAdapter of diffusers hold the same weights under different names.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import comfy.utils
 import torch
@@ -66,12 +67,12 @@ class MotionCheckpoint:
 def read_checkpoint(path: Path) -> MotionCheckpoint:
     """Raises ValueError, naming the file, if it cannot be read or holds something else."""
     try:
-        tensors = comfy.utils.load_torch_file(str(path), safe_load=True)
+        stored = cast(dict, comfy.utils.load_torch_file(str(path), safe_load=True))
     except Exception as error:
         raise ValueError(
             f"motion_module: {path.name} cannot be read; download it again, as .safetensors if there is such a file."
         ) from error
-    tensors = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    tensors = {name: tensor for name, tensor in stored.items() if isinstance(tensor, Tensor)}
     _refuse_picture_inputs(tensors, path.name)
     modules: dict[tuple, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -8,10 +8,12 @@ and no other layer is renamed: names of weights, and so LoRAs, stay valid.
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
+from typing import cast
 
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
+import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.model_patcher import ModelPatcher
@@ -52,7 +54,8 @@ def apply_motion_modules(model: ModelPatcher, checkpoint: MotionCheckpoint) -> M
                 f"motion_module: {checkpoint.name} was made for another base model: for the {part} blocks it has modules "
                 f"of {_listed(found)} channels where the model has {_listed(wanted)}; choose {GOOD_FILES}."
             )
-    dtype = model.get_model_object("manual_cast_dtype") or model.model_dtype()
+    # The host annotates whatever object it looks up as a module.
+    dtype = cast(torch.dtype, model.get_model_object("manual_cast_dtype") or model.model_dtype())
     modules = checkpoint.build(comfy.ops.manual_cast, dtype, model.offload_device)
 
     patched = model.clone()

@@ -31,6 +31,8 @@ class TemporalAttention(nn.Module):
 class TemporalBlock(nn.Module):
     """Two attentions over time and a feed-forward network, each with a residual."""
 
+    positions: Tensor
+
     def __init__(self, channels: int, max_frames: int, ops, **placement):
         super().__init__()
         self.attention_blocks = nn.ModuleList([TemporalAttention(channels, ops, **placement) for _ in range(2)])

@@ -15,7 +15,7 @@ class DemoSemanticReward(SemanticReward):
     name = "demo"
 
     def __init__(self, scorer: nn.Module, logit_scale: float):
-        self.networks = self.text_networks = scorer.eval().requires_grad_(False)
+        self.networks = scorer.eval().requires_grad_(False)
         self.logit_scale = logit_scale
 
     @torch.no_grad()

@@ -5,7 +5,9 @@ without a backward; these helpers undo that for the time of a training run, and
 put everything back afterwards.
 """
 
+import inspect
 from contextlib import contextmanager
+from typing import Any
 
 import comfy.model_management
 import torch
@@ -139,11 +141,11 @@ def attention_for_training(patcher: ModelPatcher):
     patcher: a clone that the caller owns.
     """
     options, key = patcher.model_options["transformer_options"], "optimized_attention_override"
-    users = options.get(key)
+    users, differentiable = options.get(key), inspect.unwrap(attention_pytorch)
 
     def attend(func, *args, **kwargs) -> Tensor:
         if comfy.model_management.in_training:
-            return attention_pytorch.__wrapped__(*args, **kwargs)
+            return differentiable(*args, **kwargs)
         return users(func, *args, **kwargs) if users else func(*args, **kwargs)
 
     options[key] = attend
@@ -167,7 +169,7 @@ def forget_compilation(patcher: ModelPatcher) -> None:
             del patcher.object_patches[name]
 
 
-def as_normal_tensors(value):
+def as_normal_tensors(value: Any) -> Any:
     """Return ``value`` with every inference tensor in it, at any depth of lists, tuples and dicts, as a normal tensor.
 
     Autograd cannot save a tensor made under ``inference_mode`` for backward. The normal one shares its storage; only a
@@ -207,7 +209,7 @@ def restore_quantised(model: nn.Module) -> None:
         for name, weight in module._parameters.items():
             if weight is not None and type(weight.data) is not Tensor and not weight.is_inference():
                 restored = nn.Parameter(weight.clone(), requires_grad=False)
-                restored.__dict__.update(weight.__dict__)
+                vars(restored).update(vars(weight))
                 module._parameters[name] = restored
 
 
@@ -224,5 +226,5 @@ def _as_normal_tensor(tensor: Tensor) -> Tensor:
 @torch.inference_mode(False)
 def _as_normal_parameter(parameter: nn.Parameter) -> nn.Parameter:
     normal = nn.Parameter(_as_normal_tensor(parameter.data), requires_grad=False)
-    normal.__dict__.update(parameter.__dict__)  # the host keeps notes on its parameters
+    vars(normal).update(vars(parameter))  # the host keeps notes on its parameters
     return normal

@@ -7,6 +7,7 @@ without an error (the recomputed tensors are mutated before they are used).
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any, cast
 
 import comfy.model_management
 import torch
@@ -21,8 +22,8 @@ from .autograd import differentiable_kernels
 from .saved_tensors import kept_on_cpu, saved_tensors_survive
 
 
-def recomputed(function: Callable, *tensors: Tensor):
-    """``function(*tensors)``, a tensor or a tuple of tensors, without keeping its activations.
+def recomputed(function: Callable, *tensors: Tensor) -> Any:
+    """Return ``function(*tensors)``, a tensor or a tuple of tensors, without keeping its activations.
 
     Gradients also reach what the function closes over, such as the adapter's weights.
     """
@@ -33,7 +34,8 @@ def recomputed(function: Callable, *tensors: Tensor):
         outputs = function(*inputs)
         return *(outputs if isinstance(outputs, tuple) else (outputs,)), anchor.clone()
 
-    *outputs, _ = checkpoint(anchored, anchor, *tensors, use_reentrant=True, preserve_rng_state=False)
+    # PyTorch declares no type of what this returns.
+    *outputs, _ = cast(tuple, checkpoint(anchored, anchor, *tensors, use_reentrant=True, preserve_rng_state=False))
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 

@@ -1,8 +1,15 @@
 """How much of its memory a run takes, as people read it off their system."""
 
+from typing import cast
+
 import comfy.model_management
 import psutil
 import torch
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of the device's memory that the host could still give away."""
+    return cast(int, comfy.model_management.get_free_memory(device))
 
 
 class MemoryUse:
@@ -19,14 +26,11 @@ class MemoryUse:
 
     def look(self) -> int:
         """Bytes in use now."""
-        if self._own():
-            used = psutil.Process().memory_info().rss
-        else:
-            used = self._total() - comfy.model_management.get_free_memory(self.device)
-        self.peak = max(self.peak, int(used))
+        used = psutil.Process().memory_info().rss if self._own() else self._total() - free_memory(self.device)
+        self.peak = max(self.peak, used)
         if self.device.type == "cuda":
             self.peak = max(self.peak, torch.cuda.max_memory_reserved(self.device))
-        return int(used)
+        return used
 
     def __str__(self) -> str:
         return f"memory {self._of_total(self.look())}"
@@ -42,7 +46,7 @@ class MemoryUse:
         return self.device.type in ("cpu", "mps")
 
     def _total(self) -> int:
-        return comfy.model_management.get_total_memory(self.device)
+        return cast(int, comfy.model_management.get_total_memory(self.device))
 
     def _of_total(self, used: int) -> str:
         total = "" if self._own() else f" of {self._total() / 1e9:.1f}"

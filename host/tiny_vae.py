@@ -1,5 +1,7 @@
 """The tiny VAE of a model's latents, from the file that the host's own previews use."""
 
+from typing import cast
+
 import comfy.sd
 import comfy.utils
 import folder_paths
@@ -22,7 +24,7 @@ def load_tiny_vae(latent_format):
     file = tiny_vae_file(latent_format)
     if file is None:
         return None
-    weights = comfy.utils.load_torch_file(folder_paths.get_full_path_or_raise(FOLDER, file), safe_load=True)
+    weights = cast(dict, comfy.utils.load_torch_file(folder_paths.get_full_path_or_raise(FOLDER, file), safe_load=True))
     if latent_format.latent_dimensions == 2 and not any(name.startswith(f"{IMAGE_DECODER}.") for name in weights):
         weights = {f"{IMAGE_DECODER}.{name}": weight for name, weight in weights.items()}
         weights["vae_scale"] = torch.tensor(latent_format.scale_factor)

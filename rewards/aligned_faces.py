@@ -21,7 +21,7 @@ class AlignedFaceModel(FaceModel):
     def __init__(self, name: str, licence: str, network_name: str, detector: Detector, recognizer: Recognizer):
         self.name, self.licence, self.network_name = name, licence, network_name
         self.detector, self.recognizer, self.finder = detector, recognizer, detector.name
-        networks = {"recognizer": recognizer}
+        networks: dict[str, nn.Module] = {"recognizer": recognizer}
         if detector.network is not None:
             networks["detector"] = detector.network
         self.networks = nn.ModuleDict(networks).eval()

@@ -7,6 +7,7 @@ Two layouts are known: open_clip's (also HPSv2's, wrapped in ``state_dict``) and
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,14 +95,14 @@ def load_tower(file: ClipFile, tower: str) -> nn.Module:
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     weights = _tower(_read(file.path), tower)
-    if tower == "vision":
-        build, config = CLIPVisionModelWithProjection, CLIPVisionConfig(**_vision_settings(weights))
-    else:
-        build, config = CLIPTextModelWithProjection, CLIPTextConfig(**_text_settings(weights))
-    config.hidden_act = file.activation
-    weights = {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}
     with torch.device("meta"):
-        network = build(config)
+        if tower == "vision":
+            vision = CLIPVisionConfig(**_vision_settings(weights), hidden_act=file.activation)
+            network = CLIPVisionModelWithProjection(vision)
+        else:
+            text = CLIPTextConfig(**_text_settings(weights), hidden_act=file.activation)
+            network = CLIPTextModelWithProjection(text)
+    weights = {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}
     try:
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
@@ -131,9 +132,10 @@ def _read(path: Path) -> dict[str, Tensor]:
             ) from None
         line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"model_name: {path.name} could not be read ({line}); download it again.") from None
+    if isinstance(tensors, dict):
+        tensors = tensors.get("state_dict", tensors)
     if not isinstance(tensors, dict):
         return {}
-    tensors = tensors.get("state_dict", tensors)
     return {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
 
 
@@ -171,7 +173,7 @@ def _block(prefix: str, name: str, value: Tensor) -> dict[str, Tensor]:
     return {f"{prefix}{_BLOCK_NAMES.get(module, module)}.{kind}": value}
 
 
-def _vision_settings(weights: dict[str, Tensor]) -> dict[str, int]:
+def _vision_settings(weights: dict[str, Tensor]) -> dict[str, Any]:
     prefix = "vision_model.embeddings."
     width, _, patch, _ = weights[prefix + "patch_embedding.weight"].shape
     side = math.isqrt(len(weights[prefix + "position_embedding.weight"]) - 1)
@@ -183,7 +185,7 @@ def _vision_settings(weights: dict[str, Tensor]) -> dict[str, int]:
     }
 
 
-def _text_settings(weights: dict[str, Tensor]) -> dict[str, int]:
+def _text_settings(weights: dict[str, Tensor]) -> dict[str, Any]:
     vocabulary, width = weights["text_model.embeddings.token_embedding.weight"].shape
     return _block_settings(weights, "text_model.", width) | {
         "num_attention_heads": width // 64,

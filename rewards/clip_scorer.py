@@ -33,11 +33,12 @@ class ClipScorer(SemanticReward):
         self._tokenizer = tokenizer
         self.logit_scale = logit_scale or self._file.logit_scale
         self.prepare = letterbox if "hps" in path.name.lower() else centre_crop
-        self.networks = self._load("vision")
-        self._text: weakref.ref | None = None
+        self.networks = towers = self._load("vision")
+        self._vision = towers["vision"]
+        self._text: weakref.ref[nn.ModuleDict] | None = None
 
     @property
-    def text_networks(self) -> nn.Module:
+    def text_networks(self) -> nn.ModuleDict:
         """The text tower: read from disk for who asks, and out of memory when nobody holds it any more."""
         tower = self._text() if self._text else None
         if tower is None:
@@ -55,14 +56,13 @@ class ClipScorer(SemanticReward):
         return F.normalize(torch.cat(features).float(), dim=-1)
 
     def encode_image(self, frames: Tensor) -> Tensor:
-        tower = self.networks["vision"]
         pixels = self.prepare(frames.float(), self._file.image_size)
-        weight = next(tower.parameters())
-        features = tower(pixel_values=normalise(pixels).to(weight)).image_embeds
+        weight = next(self._vision.parameters())
+        features = self._vision(pixel_values=normalise(pixels).to(weight)).image_embeds
         return F.normalize(features.float(), dim=-1)
 
     @torch.inference_mode(False)
-    def _load(self, tower: str) -> nn.Module:
+    def _load(self, tower: str) -> nn.ModuleDict:
         return nn.ModuleDict({tower: load_tower(self._file, tower)})
 
 

@@ -22,10 +22,14 @@ class Detection:
 
 
 class Detector(ABC):
-    """Finds faces. name: of its file, or of what it is. network: its weights, None if they are not held by torch."""
+    """Finds faces. name: of its file, or of what it is."""
 
     name: str
-    network: nn.Module | None = None
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The detector's weights, None if PyTorch does not hold them."""
+        return None
 
     @abstractmethod
     def detect(self, frames: Tensor) -> list[list[Detection]]:

@@ -20,15 +20,14 @@ TRAINING_DATA = {"glint": "Glint360K", "w600k": "WebFace600K", "ms1m": "MS1M", "
 class FaceFiles:
     """A choice of the list.
 
-    pack: the folder of an insightface pack, whose files have yet to be told apart. recognizer: the
-    file, where it is known. yunet: a YuNet file, for those that bring no detector.
+    source: the recognizer's file, or the folder of an insightface pack, whose files have yet to be told apart.
+    yunet: a YuNet file for what brings no detector, None if there is none.
     """
 
     name: str
     licence: str
+    source: Path
     yunet: Path | None
-    recognizer: Path | None = None
-    pack: Path | None = None
 
 
 def list_face_models(insightface_folders: Iterable[str | Path], face_folders: Iterable[str | Path]) -> list[FaceFiles]:
@@ -36,17 +35,17 @@ def list_face_models(insightface_folders: Iterable[str | Path], face_folders: It
 
     insightface_folders: as ``models/insightface``. face_folders: as ``models/face``.
     """
-    face_folders = list(map(Path, face_folders))
-    yunet = _newest(face_folders, "yunet")
-    sface = _newest(face_folders, "sface")
-    found = [FaceFiles(OPENCV_PAIR, OPENCV_LICENCE, yunet, recognizer=sface)] if yunet and sface else []
+    folders = list(map(Path, face_folders))
+    yunet = _newest(folders, "yunet")
+    sface = _newest(folders, "sface")
+    found = [FaceFiles(OPENCV_PAIR, OPENCV_LICENCE, sface, yunet)] if yunet and sface else []
     packs, bare = {}, {}
     for folder in map(Path, insightface_folders):
         for pack in _subfolders(folder / "models"):
             if _onnx_files(pack) or nested_pack(pack):
-                packs.setdefault(pack.name, FaceFiles(INSIGHTFACE + pack.name, _licence(pack.name), yunet, pack=pack))
+                packs.setdefault(pack.name, FaceFiles(INSIGHTFACE + pack.name, _licence(pack.name), pack, yunet))
         for file in _onnx_files(folder):
-            bare.setdefault(file.name, FaceFiles(INSIGHTFACE + file.name, _licence(file.name), yunet, recognizer=file))
+            bare.setdefault(file.name, FaceFiles(INSIGHTFACE + file.name, _licence(file.name), file, yunet))
     return found + [packs[name] for name in sorted(packs)] + [bare[name] for name in sorted(bare)]
 
 

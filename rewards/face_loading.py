@@ -23,9 +23,7 @@ def load_face_model(files: FaceFiles, dtype: torch.dtype, detector: Detector | N
     detector: one that is used instead of what the files have. Raises ValueError or ImportError, in
     one sentence.
     """
-    recognizer_file, detector_file = files.recognizer, None
-    if files.pack is not None:
-        recognizer_file, detector_file = _search(files.pack, files.name)
+    recognizer_file, detector_file = _search(files.source, files.name) if files.source.is_dir() else (files.source, None)
     if detector is None:
         detector = _load_detector(files, detector_file)
     recognizer = Recognizer(recognizer_file, dtype)

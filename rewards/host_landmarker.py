@@ -37,4 +37,5 @@ class HostLandmarker(Detector):
 def _detection(face: dict) -> Detection:
     mesh = torch.from_numpy(np.asarray(face["landmarks_xy"], dtype=np.float64))
     landmarks = torch.stack([mesh[list(vertices), :2].mean(dim=0) for vertices in FIVE_POINTS])
-    return Detection(tuple(float(edge) for edge in face["bbox_xyxy"]), landmarks, float(face["score"]))
+    left, top, right, bottom = map(float, face["bbox_xyxy"])
+    return Detection((left, top, right, bottom), landmarks, float(face["score"]))

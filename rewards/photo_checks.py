@@ -28,31 +28,36 @@ def choose_photos(photos: list[Photo], face_model: FaceModel) -> tuple[Identity,
     verdicts = [_Verdict(photo) for photo in photos]
     _reject_duplicates(verdicts)
     for verdict in verdicts:
-        if not verdict.problem:
-            _recognize(verdict, face_model)
-    used = [verdict for verdict in verdicts if not verdict.problem]
-    attention = _reject_others(used, face_model) if used else ""
+        if verdict.photo.pixels is not None and not verdict.problem:
+            _recognize(verdict, verdict.photo.pixels, face_model)
+    attention = _reject_others([verdict for verdict in verdicts if verdict.face], face_model)
     lines = [verdict.line for verdict in verdicts]
-    used = [verdict for verdict in verdicts if not verdict.problem]
-    if not used:
+    faces = [verdict.face for verdict in verdicts if verdict.face and not verdict.problem]
+    if not faces:
         remedy = "folder: no photo can be used; choose sharp photos of one face from the front."
         raise ValueError("\n".join([remedy, *lines]))
-    report = [f"{len(used)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
-    embeddings, crops = (torch.cat(parts).cpu() for parts in ([v.embedding for v in used], [v.crop for v in used]))
-    identity = Identity(embeddings, crops, face_model, tuple(verdict.portrait for verdict in used))
-    return identity, "\n".join(report)
+    report = [f"{len(faces)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
+    embeddings, crops = torch.cat([face.embedding for face in faces]), torch.cat([face.crop for face in faces])
+    return Identity(embeddings.cpu(), crops.cpu(), face_model, tuple(face.portrait for face in faces)), "\n".join(report)
+
+
+@dataclass(frozen=True, eq=False)
+class _KnownFace:
+    """What an identity takes from a photo: crop [1, 3, S, S], portrait [3, H, W] and embedding [1, D]."""
+
+    crop: Tensor
+    portrait: Tensor
+    embedding: Tensor
 
 
 @dataclass(eq=False)
 class _Verdict:
-    """A photo on its way: crop [1, 3, S, S], portrait [3, H, W] and embedding [1, D] once its face is found."""
+    """A photo on its way through the checks. problem: why it is not used, empty if it is. face: once it is found."""
 
     photo: Photo
     problem: str = ""
     remark: str = ""
-    crop: Tensor | None = None
-    portrait: Tensor | None = None
-    embedding: Tensor | None = None
+    face: _KnownFace | None = None
 
     def __post_init__(self):
         self.problem = self.photo.problem or ""
@@ -69,7 +74,7 @@ class _Verdict:
 def _reject_duplicates(verdicts: list[_Verdict]) -> None:
     kept: list[tuple[str, Tensor]] = []
     for verdict in verdicts:
-        if verdict.problem:
+        if verdict.photo.pixels is None:
             continue
         thumbnail = _thumbnail(verdict.photo.pixels)
         twin = next((name for name, other in kept if _same_picture(thumbnail, other)), None)
@@ -89,8 +94,8 @@ def _same_picture(thumbnail: Tensor, other: Tensor) -> bool:
     return (thumbnail - other).abs().max().item() < SAME_PICTURE
 
 
-def _recognize(verdict: _Verdict, face_model: FaceModel) -> None:
-    frame = verdict.photo.pixels[None].to(face_model.device)
+def _recognize(verdict: _Verdict, pixels: Tensor, face_model: FaceModel) -> None:
+    frame = pixels[None].to(face_model.device)
     faces = face_model.find(frame)[0]
     if not faces:
         verdict.problem = (
@@ -99,11 +104,10 @@ def _recognize(verdict: _Verdict, face_model: FaceModel) -> None:
         return
     if len(faces) > 1:
         verdict.remark = f", the largest of {len(faces)} faces"
-    verdict.crop = face_model.crop(frame, faces[:1])
-    verdict.problem = _flaw(verdict, faces[0], face_model)
+    crop = face_model.crop(frame, faces[:1])
+    verdict.problem = _flaw(verdict.name, faces[0], crop, face_model)
     if not verdict.problem:
-        verdict.embedding = face_model.embed(verdict.crop)
-        verdict.portrait = portrait(verdict.photo.pixels, faces[0].box)
+        verdict.face = _KnownFace(crop, portrait(pixels, faces[0].box), face_model.embed(crop))
 
 
 def portrait(pixels: Tensor, head: tuple[float, float, float, float]) -> Tensor:
@@ -121,15 +125,16 @@ def portrait(pixels: Tensor, head: tuple[float, float, float, float]) -> Tensor:
     return pixels.clone()
 
 
-def _flaw(verdict: _Verdict, face: Face, face_model: FaceModel) -> str:
+def _flaw(name: str, face: Face, crop: Tensor, face_model: FaceModel) -> str:
+    """What keeps the face in the photo ``name`` from being used, empty if nothing does."""
     side = face.scale * face_model.crop_size
     if side < face_model.minimum_face:
         return (
-            f"the face in {verdict.name} is only {side:.0f} pixels wide, less than {face_model.minimum_face}: use a "
+            f"the face in {name} is only {side:.0f} pixels wide, less than {face_model.minimum_face}: use a "
             "photo taken from closer, or the original instead of a reduced copy."
         )
-    if detail(verdict.crop) < MINIMUM_DETAIL:
-        return f"the face in {verdict.name} is blurred: use a photo in focus."
+    if detail(crop) < MINIMUM_DETAIL:
+        return f"the face in {name} is blurred: use a photo in focus."
     return ""
 
 
@@ -150,8 +155,10 @@ def _reject_others(verdicts: list[_Verdict], face_model: FaceModel) -> str:
     lost as long as one other photo is near it. The person is the one with at least half of the
     photos, and more of them than anybody else; of two photos that differ nobody knows which is right.
     """
-    embeddings = torch.cat([verdict.embedding for verdict in verdicts])
-    similarity = embeddings @ embeddings.T
+    embeddings = [verdict.face.embedding for verdict in verdicts if verdict.face]
+    if len(embeddings) < 2:
+        return ""
+    similarity = torch.cat(embeddings) @ torch.cat(embeddings).T
     groups = _groups(similarity >= face_model.same_person)
     if len(groups) == 1:
         return ""

@@ -1,7 +1,10 @@
 """SCRFD, the face detector of insightface's packs, run by insightface with the onnxruntime that is installed."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +61,8 @@ class Scrfd(Detector):
         return []
 
 
-def _import_insightface():
+def _import_insightface() -> tuple[ModuleType, Callable[..., Any]]:
+    """The module onnxruntime and insightface's ``get_model``, which makes any of its models."""
     try:
         import onnxruntime
     except ImportError as error:

@@ -20,7 +20,10 @@ class SemanticReward(ABC):
     name: str
     logit_scale: float
     networks: nn.Module
-    text_networks: nn.Module
+
+    @property
+    def text_networks(self) -> nn.Module:
+        return self.networks
 
     @abstractmethod
     def encode_text(self, prompts: list[str]) -> Tensor:

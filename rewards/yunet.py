@@ -31,11 +31,15 @@ class YuNet(Detector):
 
     def __init__(self, path: str | Path):
         self._nms = _import_nms()
-        self.name, self.network = Path(path).name, OnnxNetwork(path)
+        self.name, self._network = Path(path).name, OnnxNetwork(path)
         expected = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
-        if self.network.output_names != expected:
+        if self._network.output_names != expected:
             raise ValueError(f"{Path(path).name}: it is no YuNet face detector; take {YUNET_FILE} of the OpenCV zoo.")
-        self.network.check()
+        self._network.check()
+
+    @property
+    def network(self) -> OnnxNetwork:
+        return self._network
 
     @torch.no_grad()
     def detect(self, frames: Tensor) -> list[list[Detection]]:
@@ -107,7 +111,8 @@ class YuNet(Detector):
         """All candidates of pictures [N, 3, H, W] in 0..1: boxes [N, A, 4], landmarks [N, A, 5, 2], scores [N, A];
         on the CPU."""
         parts = [self._decode(part) for part in pictures.split(PICTURES_AT_ONCE)]
-        return tuple(torch.cat(values) for values in zip(*parts))
+        boxes, landmarks, scores = (torch.cat(values) for values in zip(*parts))
+        return boxes, landmarks, scores
 
     def _decode(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         height, width = pictures.shape[-2:]
@@ -124,7 +129,8 @@ class YuNet(Detector):
             centre, half = (cells + box[..., :2]) * stride, box[..., 2:].exp() * stride / 2
             landmarks = (cells[:, :, None] + outputs[f"kps_{stride}"].unflatten(-1, (5, 2))) * stride
             found.append((torch.cat([centre - half, centre + half], dim=-1), landmarks, certainty.sqrt()[..., 0]))
-        return tuple(torch.cat(values, dim=1).cpu() for values in zip(*found))
+        boxes, landmarks, scores = (torch.cat(values, dim=1).cpu() for values in zip(*found))
+        return boxes, landmarks, scores
 
 
 def _same_face(landmarks: Tensor, others: Tensor) -> bool:

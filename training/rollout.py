@@ -114,8 +114,8 @@ class Rollout:
         return self.guider.inner_model.process_latent_out(x)
 
 
-class _InsideGuider(comfy.samplers.Sampler):
-    """Hands a rollout to ``body`` at the point where the host has everything loaded and processed."""
+class _InsideGuider:
+    """Takes a sampler's place in the host's guider, and hands a rollout to ``body`` once everything is loaded and processed."""
 
     def __init__(self, body: Callable[[Rollout], object], prompt_sizes: list[int]):
         self.body = body

@@ -135,7 +135,8 @@ def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankA
 
 def changed_settings(lora_path: Path, settings: TrainingSettings) -> list[str]:
     """What a resumed run does otherwise than before, one "name: before -> now" each; more steps are no change."""
-    before = load_info(lora_path).settings
+    info = load_info(lora_path)
+    before = info.settings if info else {}
     return [
         f"{name}: {before[name]} -> {value}"
         for name, value in asdict(settings).items()

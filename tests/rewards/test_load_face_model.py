@@ -103,7 +103,7 @@ def test_quantised_and_older_opencv_files_are_left_out(node, models, pack, openc
     for name in ("face_recognition_sface_2021dec_int8.onnx", "face_detection_yunet_2022mar.onnx"):
         (models / "face" / name).touch()
     [files] = pack.rewards.face_files.list_face_models([models / "insightface"], [models / "face"])
-    assert (files.recognizer.name, files.yunet.name) == (SFACE.name, YUNET.name)
+    assert (files.source.name, files.yunet.name) == (SFACE.name, YUNET.name)
 
 
 @pytest.mark.parametrize(("name", "remedy"), [

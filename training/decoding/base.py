@@ -1,12 +1,18 @@
 """What every source of frames offers, and the sources that need no knowledge of the VAE's inside."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import comfy.model_management
 import torch
 from comfy.ldm.modules.temporal_ae import VideoDecoder
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+HostModule = Any
+"""A module of the host, which declares no attributes; PyTorch's own declaration makes each of them a tensor or a module."""
+
+Result = TypeVar("Result")
 
 
 class FrameSource:
@@ -17,12 +23,12 @@ class FrameSource:
 
     shape = "[1, {channels}, frames, height, width]"
 
-    def __init__(self, vae, network: nn.Module):
+    def __init__(self, vae, network: HostModule):
         self.vae = vae
         self.network = network
 
     @classmethod
-    def fits(cls, vae, network: nn.Module) -> bool:
+    def fits(cls, vae, network: HostModule) -> bool:
         """Whether the class knows this VAE."""
         raise NotImplementedError
 
@@ -102,10 +108,10 @@ class ImageFrames(FrameSource):
         return self.frames(latents, list(range(len(latents))), None, False)
 
 
-def call(function: Callable, *args, checkpointing: bool):
+def call(function: Callable[..., Result], *args, checkpointing: bool) -> Result:
     """function(*args); with checkpointing, its activations are recomputed in backward."""
     if checkpointing and torch.is_grad_enabled():
-        return checkpoint(function, *args, use_reentrant=False)
+        return cast(Result, checkpoint(function, *args, use_reentrant=False))
     return function(*args)
 
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from comfy.ldm.hunyuan_video import vae_refiner
 from comfy.ldm.modules.diffusionmodules import model as diffusion
 from comfy.ldm.modules.diffusionmodules.model import conv_carry_causal_3d
-from torch import Tensor, nn
+from torch import Tensor
 
-from .base import call
+from .base import HostModule, call
 from .chunked import Chunk, ChunkedFrames
 from .windows import Stage, WindowedFrames
 
@@ -93,5 +93,5 @@ class Hunyuan15Frames(WindowedFrames):
         return [*stages, Stage(head, before=CONVOLUTION)]
 
 
-def _middle(decoder: nn.Module, hidden):
+def _middle(decoder: HostModule, hidden: Tensor) -> Tensor:
     return decoder.mid.block_2(decoder.mid.attn_1(decoder.mid.block_1(hidden)))

@@ -19,6 +19,7 @@ from comfy.ldm.lightricks.vae.causal_video_autoencoder import (
 )
 from torch import Tensor, nn
 
+from .base import HostModule
 from .windows import Stage, WindowedFrames
 
 NOISE_SEED = 0
@@ -100,7 +101,7 @@ def _view(block: nn.Module, causal: bool) -> tuple[int, int]:
     return (reach, 0) if causal else (reach // 2, reach // 2)
 
 
-def _stateless(block: nn.Module, run):
+def _stateless(block: HostModule, run):
     """``run`` on a window as if it were a whole clip; the host keeps streaming state on its modules."""
 
     def complete(hidden: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from comfy.ldm.wan.vae import CausalConv3d
 from torch import Tensor, nn
 
+from .base import HostModule
 from .windows import Stage, WindowedFrames
 
 # Frames before its own that a doubling layer looks at: two, and the first one of a clip is not doubled.
@@ -67,7 +68,7 @@ def _doubling(layer: nn.Module) -> Stage:
     return Stage(run, before=DOUBLING, grow=2, trim=1)
 
 
-def _with_shortcut(block: nn.Module) -> list[Stage]:
+def _with_shortcut(block: HostModule) -> list[Stage]:
     """Layers of a block with a short cut from its input to its end: the input travels along as additional channels."""
     first, *layers, last = block.upsamples
     width = block.avg_shortcut.in_channels
