@@ -277,10 +277,10 @@ def test_run_that_fits_in_no_way_is_refused_with_a_size_that_fits(demo, tmp_path
     with pytest.raises(
         ValueError, match=r"^length, width, height: training at this size takes about .* GB can be had; lower .*to "
     ):
-        demo.run(path, gradient_checkpointing="auto").memory
+        demo.train(path, gradient_checkpointing="auto")
     limited(monkeypatch, demo, 1)
     with pytest.raises(ValueError, match="lower gradient_steps, or use a smaller model or one in 8 bits"):
-        demo.run(path, gradient_checkpointing="auto").memory
+        demo.train(path, gradient_checkpointing="auto")
 
 
 def test_refusal_names_the_tiny_vae_that_would_make_it_fit(demo, tmp_path, monkeypatch):
@@ -292,7 +292,7 @@ def test_refusal_names_the_tiny_vae_that_would_make_it_fit(demo, tmp_path, monke
     monkeypatch.setattr(demo.pack.training.memory.memory, "demand_of", lambda parts, latent: demand)
     limited(monkeypatch, demo, 0.5 * plan.needed(demand, estimate.Option("offload", 2)))
     with pytest.raises(ValueError, match="can be had; put the tiny VAE lighttaew2_1 into models/vae_approx"):
-        world.run(tmp_path / "a.safetensors", gradient_checkpointing="auto").memory
+        world.train(tmp_path / "a.safetensors", gradient_checkpointing="auto")
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"sd15"}))
