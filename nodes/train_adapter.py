@@ -1,30 +1,25 @@
 """Train PersonalVideo Adapter: reward tuning of the user's own video model, inside ComfyUI."""
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import comfy.model_management
 import comfy.samplers
-import folder_paths
 from comfy_api.latest import io
 
 from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
-from ..rewards.augmentation import AUGMENTATIONS
 from ..training.run import TrainingRun
-from ..training.settings import CHECKPOINTING, PRESETS, SCHEDULES, TrainingSettings, apply_preset, fill_defaults
+from ..training.settings import TrainingSettings, apply_preset, fill_defaults
 from ..training.state import StepRecord
-from ..training.teacher.location import BANKS
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
+from .lora_path import NEW_LORA, listed_name, lora_path
+from .train_inputs import train_inputs
 from .train_progress import TrainProgress, side_by_side
 from .training_result import result_pictures
 from .video_latent import clip_size, empty_latent
-from .wire_types import CATEGORY, IdentityType, LoraModelType, LossMapType, SemanticRewardType
-
-NEW_LORA = "[None]"
+from .wire_types import CATEGORY, LoraModelType, LossMapType
 
 
 class TrainAdapter(io.ComfyNode):
@@ -39,322 +34,7 @@ class TrainAdapter(io.ComfyNode):
             search_aliases=["train lora", "identity training", "face training", "reward tuning", "PersonalVideo"],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
-            inputs=[
-                io.Model.Input("model", tooltip="The text-to-video model to teach; style LoRAs may be on it already."),
-                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the model: a video VAE, for AnimateDiff an image VAE."),
-                IdentityType.Input("identity", tooltip="The person, from Load Identity Images."),
-                io.String.Input(
-                    "prompts",
-                    multiline=True,
-                    default="",
-                    tooltip="One prompt a line, 2 or more (50 in the paper), each with the trigger word: connect Simulated "
-                    "Prompts. The last one is kept out of training and shows the result before and after.",
-                ),
-                io.String.Input(
-                    "negative_prompt",
-                    multiline=True,
-                    default="",
-                    tooltip="What to avoid; use what you sample with later. Unused at cfg 1.",
-                ),
-                io.Int.Input(
-                    "width",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    step=8,
-                    tooltip="Pixels of the training videos; 0 is the "
-                    "model's usual width. Time and memory grow with it; faces under about 64 pixels teach little. "
-                    "A value that does not fit the model says which ones do.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    step=8,
-                    tooltip="Pixels of the training videos; 0 is the model's usual height. Time and memory grow with it.",
-                ),
-                io.Int.Input(
-                    "length",
-                    default=0,
-                    min=0,
-                    max=513,
-                    tooltip="Frames of the training videos, up to 513; 0 is the model's usual length. Time and "
-                    "memory grow with it. A value that does not fit the VAE says which ones do.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=TrainingSettings.steps,
-                    min=0,
-                    max=100000,
-                    tooltip="Training steps in all, one video each. More: a closer likeness, and longer in proportion. 0 "
-                    "is the paper's number: 800 for AnimateDiff, 4000 for HunyuanVideo and other transformers.",
-                ),
-                io.Int.Input(
-                    "sampling_steps",
-                    default=TrainingSettings.sampling_steps,
-                    min=0,
-                    max=200,
-                    tooltip="Sampling steps of a training video, up to 200; use what you sample with later. More is "
-                    "slower. 0 is the model's usual number. The paper: 50.",
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=TrainingSettings.cfg,
-                    min=0.0,
-                    max=30.0,
-                    step=0.1,
-                    tooltip="Guidance scale, up to 30; use what you sample with later. 1 halves the time. 0 is the model's "
-                    "usual value, which is 1 for models with embedded guidance (HunyuanVideo).",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.SCHEDULER_NAMES,
-                    default=TrainingSettings.scheduler,
-                    advanced=True,
-                    tooltip="Noise schedule of the training videos; use what you sample with later.",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=TrainingSettings.start_percent,
-                    min=0.0,
-                    max=0.999,
-                    step=0.001,
-                    tooltip="Share of sampling, 0 to 0.999, after which the adapter acts. 0.75 (the paper) keeps layout "
-                    "and motion; lower changes more of the person and more of the video, and is slower.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=TrainingSettings.seed,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Fixes every random choice of the run. Another value trains anew.",
-                ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="loras/personalvideo",
-                    tooltip="Where the LoRA is saved, below ComfyUI's output folder: loras/ and the beginning "
-                    "of its name. A number is added.",
-                ),
-                io.Int.Input(
-                    "gradient_steps",
-                    default=TrainingSettings.gradient_steps,
-                    min=1,
-                    max=50,
-                    advanced=True,
-                    tooltip="K, 1 to 50: gradient flows through the last K sampling steps, those of the window at "
-                    "most. More teaches earlier steps too, is slower and needs more memory.",
-                ),
-                io.Int.Input(
-                    "rank",
-                    default=TrainingSettings.rank,
-                    min=1,
-                    max=256,
-                    advanced=True,
-                    tooltip="Rank of the LoRA, 1 to 256. Higher can learn more details, and makes the file larger "
-                    "in proportion. The paper does not name one.",
-                ),
-                io.Float.Input(
-                    "alpha",
-                    default=TrainingSettings.alpha,
-                    min=0.01,
-                    max=1024.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="The LoRA's scale is alpha / rank: 1 where both are equal. Higher acts like a higher learning rate.",
-                ),
-                io.Float.Input(
-                    "learning_rate",
-                    default=TrainingSettings.learning_rate,
-                    min=0.0,
-                    max=1.0,
-                    step=1e-7,
-                    advanced=True,
-                    tooltip="Of AdamW. Higher learns faster, and less steadily. 0 is the paper's: 1e-4 for "
-                    "AnimateDiff, 2e-5 for HunyuanVideo and other transformers.",
-                ),
-                io.Float.Input(
-                    "weight_decay",
-                    default=TrainingSettings.weight_decay,
-                    min=0.0,
-                    max=1.0,
-                    step=1e-5,
-                    advanced=True,
-                    tooltip="Of AdamW, 0 to 1. Higher holds the LoRA's weights smaller. The paper: 1e-2 for "
-                    "AnimateDiff, 1e-4 for HunyuanVideo.",
-                ),
-                io.Float.Input(
-                    "identity_weight",
-                    default=TrainingSettings.identity_weight,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="Weight of the identity loss (1 - similarity), 0 to 100. Higher: the likeness "
-                    "counts more against meaning and background. The paper: 1.",
-                ),
-                io.Float.Input(
-                    "semantic_weight",
-                    default=TrainingSettings.semantic_weight,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="Weight of the semantic consistency loss, 0 to 100. Higher holds the videos closer "
-                    "to the original model's; no effect without semantic_reward. The paper: 1.",
-                ),
-                io.Float.Input(
-                    "preserve_weight",
-                    default=TrainingSettings.preserve_weight,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="Weight of keeping everything outside the head as the base model paints it, 0 to "
-                    "100. Not in the paper; 1 to 2 keeps clothes and background still.",
-                ),
-                io.Int.Input(
-                    "num_frames",
-                    default=TrainingSettings.num_frames,
-                    min=2,
-                    max=64,
-                    advanced=True,
-                    tooltip="M, 2 to 64: frames a step that the semantic loss compares. More makes it steadier, "
-                    "and decoding them needs more time and memory.",
-                ),
-                io.Int.Input(
-                    "bank_seeds",
-                    default=TrainingSettings.bank_seeds,
-                    min=1,
-                    max=1000,
-                    advanced=True,
-                    tooltip="Initial noises a prompt, 1 to 1000. More gives more variety. For each the original "
-                    "model samples one video a prompt before training, unless steps are fewer; a video of 61 "
-                    "frames of 512 x 768 takes 144 MB.",
-                ),
-                io.Int.Input(
-                    "save_every",
-                    default=50,
-                    min=1,
-                    max=100000,
-                    advanced=True,
-                    tooltip="Training steps between saves; cancelling always saves.",
-                ),
-                io.Int.Input(
-                    "preview_every",
-                    default=10,
-                    min=1,
-                    max=100000,
-                    advanced=True,
-                    tooltip="Training steps between pictures on this node: original model left, adapter right.",
-                ),
-                io.Combo.Input(
-                    "existing_lora",
-                    options=[NEW_LORA, *folder_paths.get_filename_list("loras")],
-                    default=NEW_LORA,
-                    tooltip="Go on training a LoRA that this node has saved, up to steps; a cancelled run goes on "
-                    "where it stopped. [None] starts a new one.",
-                ),
-                io.Combo.Input(
-                    "preset",
-                    options=list(PRESETS),
-                    default="custom",
-                    advanced=True,
-                    tooltip="custom uses the values of this node. A paper preset replaces those that the paper "
-                    "states: steps, sampling_steps, cfg, start_percent, learning rate and its schedule, "
-                    "weights, weight_decay, augmentation, identity_frames, identity_cap.",
-                ),
-                io.Combo.Input(
-                    "augmentation",
-                    options=list(AUGMENTATIONS),
-                    default=TrainingSettings.augmentation,
-                    advanced=True,
-                    tooltip="What is done to faces before they are compared. robust keeps the model from "
-                    "fooling the recognizer with invisible patterns; paper is colour jitter only.",
-                ),
-                io.Int.Input(
-                    "identity_frames",
-                    default=TrainingSettings.identity_frames,
-                    min=1,
-                    max=64,
-                    advanced=True,
-                    tooltip="Frames a step that the identity loss looks at, 1 to 64. More is steadier, and needs "
-                    "more time and memory. The paper: 1.",
-                ),
-                io.Combo.Input(
-                    "gradient_checkpointing",
-                    options=list(CHECKPOINTING),
-                    default=TrainingSettings.gradient_checkpointing,
-                    advanced=True,
-                    tooltip="How much is computed again for the gradient instead of kept in memory. auto: the "
-                    "fastest way that fits, which the progress line names. off: nothing, fastest. steps: one "
-                    "sampling step at a time. blocks: also one block at a time. offload: as blocks, and what is "
-                    "kept waits in CPU memory; slowest and smallest.",
-                ),
-                io.String.Input(
-                    "trigger_word",
-                    default="sks",
-                    tooltip="The word for the person, the same as in Simulated Prompts; stored in the LoRA.",
-                ),
-                io.Combo.Input(
-                    "learning_rate_schedule",
-                    options=list(SCHEDULES),
-                    default=TrainingSettings.learning_rate_schedule,
-                    advanced=True,
-                    tooltip="decay: the learning rate falls to zero over the second half, which ends on a "
-                    "steadier likeness. constant: as in the paper.",
-                ),
-                io.Float.Input(
-                    "identity_cap",
-                    default=TrainingSettings.identity_cap,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="A frame more similar to the photos than this (0 to 1) earns nothing more, which "
-                    "keeps training from flattering the recognizer; 0.7 is a good value for photographs. 0: no "
-                    "cap, as in the paper.",
-                ),
-                io.Int.Input(
-                    "vae_gradient_chunks",
-                    default=TrainingSettings.vae_gradient_chunks,
-                    min=0,
-                    max=64,
-                    advanced=True,
-                    tooltip="For the VAEs of HunyuanVideo and CogVideoX, which decode in chunks: how many of them "
-                    "carry gradient before the scored frame. 1 or 2 save memory, and blur the gradient; 0: exact.",
-                ),
-                io.Combo.Input(
-                    "teacher_bank",
-                    options=list(BANKS),
-                    default="auto",
-                    advanced=True,
-                    tooltip="Where the original model's videos are kept while training. auto: in memory if they "
-                    "need a quarter of what is free at most and bank_folder is empty, else on disk.",
-                ),
-                io.String.Input(
-                    "bank_folder",
-                    default="",
-                    advanced=True,
-                    tooltip="On disk: a folder below ComfyUI's output folder, whose videos stay and are used by "
-                    "later runs with the same model, sampling, seed and last prompt. Empty: ComfyUI's temp "
-                    "folder, which it empties when it starts.",
-                ),
-                SemanticRewardType.Input(
-                    "semantic_reward",
-                    optional=True,
-                    tooltip="From Load Semantic Reward: keeps meaning and motion of the videos. "
-                    "Without it only the identity is rewarded.",
-                ),
-                io.Model.Input(
-                    "high_noise_model",
-                    optional=True,
-                    tooltip="For models of two experts (Wan 2.2 14B): the high-noise one, which makes the first "
-                    "steps and is not trained. model is then the low-noise one.",
-                ),
-            ],
+            inputs=train_inputs(),
             outputs=[
                 LoraModelType.Output(display_name="lora", tooltip="For Apply Late-Step Identity LoRA; also saved."),
                 LossMapType.Output(
@@ -413,7 +93,7 @@ class TrainAdapter(io.ComfyNode):
             latent=empty_latent(model, vae, width, height, length),
             settings=fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults),
             trigger_word=trigger_word,
-            lora_path=_lora_path(filename_prefix, existing_lora),
+            lora_path=lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,
             save_every=save_every,
             teacher_clips=bank_location(teacher_bank, bank_folder),
@@ -426,7 +106,7 @@ class TrainAdapter(io.ComfyNode):
         try:
             result = run.execute(progress, progress.say, progress.clips)
         except comfy.model_management.InterruptProcessingException:
-            progress.cancelled(_listed_name(run.lora_path))
+            progress.cancelled(listed_name(run.lora_path))
             raise
         except TrainingFailure as failure:
             raise ValueError(f"{failure}{_saved(run)}") from failure
@@ -458,44 +138,9 @@ def _check_prompts(prompts: list[str], trigger_word: str) -> None:
             )
 
 
-def _lora_path(filename_prefix: str, existing_lora: str) -> Path:
-    """Where the LoRA goes; ValueError unless it is a place that LoRA lists show and that can be written."""
-    if existing_lora != NEW_LORA:
-        path = Path(folder_paths.get_full_path_or_raise("loras", existing_lora))
-    else:
-        loras = [Path(root).resolve() for root in folder_paths.get_folder_paths("loras")]
-        output = Path(folder_paths.get_output_directory())
-        target = (output / filename_prefix).resolve()
-        inside = Path(os.path.abspath(output / filename_prefix)).is_relative_to(os.path.abspath(output))
-        listed = any(target.parent.is_relative_to(root) for root in loras)
-        if filename_prefix.endswith("/") or not (inside and listed):
-            raise ValueError(
-                f'filename_prefix: "{filename_prefix}" is no file name in a folder that LoRA lists show; '
-                "start it with loras/, for example loras/personalvideo."
-            )
-        try:
-            folder, filename, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, str(output))
-        except OSError as error:
-            raise ValueError(
-                f"filename_prefix: nothing can be written to the folder of {target.name} ({error.strerror}); choose another one."
-            ) from error
-        path = Path(folder) / f"{filename}_{counter:05}_.safetensors"
-    if not os.access(path.parent, os.W_OK):
-        where = "filename_prefix" if existing_lora == NEW_LORA else "existing_lora"
-        raise ValueError(f"{where}: nothing can be written to the folder of {path.name}; choose another one.")
-    return path
-
-
 def _saved(run: TrainingRun) -> str:
     """What a failed run leaves, as a sentence to add to why it failed."""
-    return f" Step {run.state.step} is saved as {_listed_name(run.lora_path)}." if run.state.step else ""
-
-
-def _listed_name(path: Path) -> str:
-    """A LoRA's name in the lists that show it."""
-    path = path.parent.resolve() / path.name
-    roots = [Path(root).resolve() for root in folder_paths.get_folder_paths("loras")]
-    return next((str(path.relative_to(root)) for root in roots if path.is_relative_to(root)), path.name)
+    return f" Step {run.state.step} is saved as {listed_name(run.lora_path)}." if run.state.step else ""
 
 
 def _loss_map(history: Sequence[StepRecord]) -> dict[str, list[float]]:

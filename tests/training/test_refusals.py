@@ -66,7 +66,7 @@ def test_loras_that_are_none_are_named(demo, tmp_path, monkeypatch, name, conten
 
 @pytest.mark.parametrize("prefix", ["../models/loras/anna", "anna", "loras/", "/tmp/loras/anna", "loras/../anna"])
 def test_places_where_no_lora_list_looks_are_refused(demo, tmp_path, monkeypatch, prefix):
-    lora_path = demo.pack.nodes.train_adapter._lora_path
+    lora_path = demo.pack.nodes.lora_path.lora_path
     for name in ("models/loras", "output/loras"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_made_is_named(demo, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path / "loras")], {".safetensors"}))
     with pytest.raises(ValueError, match="^filename_prefix: nothing can be written to the folder of anna .* choose another one"):
-        demo.pack.nodes.train_adapter._lora_path("loras/file/anna", "[None]")
+        demo.pack.nodes.lora_path.lora_path("loras/file/anna", "[None]")
 
 
 def test_the_memory_plan_counts_the_steps_that_the_schedule_has(demo, tmp_path):
