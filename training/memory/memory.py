@@ -34,7 +34,6 @@ class Memory:
 
     def __init__(self, parts: RunParts, latent: Tensor, bank: int = 0):
         self.parts = parts
-        self.decoder = parts.decoder
         self.say: Callable[[str], None] = lambda line: None
         self.decoder_changed: Callable[[FrameDecoder], None] = lambda decoder: None
         self._tiny = _load_tiny(parts)
