@@ -26,8 +26,8 @@ class Interval:
 class Comparison:
     """What one arm has more than another: the mean difference, and how likely chance alone makes it that large.
 
-    t_test: two-sided p of the paired t test. wilcoxon: of the signed-rank test, exact unless a difference is 0. nan where they cannot be computed:
-    for fewer than two people, or if all differences are the same.
+    t_test: two-sided p of the paired t test. wilcoxon: of the signed-rank test, exact unless a difference is 0. nan where
+    they cannot be computed: for fewer than two people, or if all differences are the same.
     """
 
     difference: Interval
