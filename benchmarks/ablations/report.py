@@ -92,7 +92,7 @@ def sheet(grid: Grid, rows: list[dict], people: int = 2):
     """Photos and the first held-out videos of the arms in SHEET, for the first people of whom all are kept; None if there is nobody."""
     from safetensors.torch import load_file
 
-    from personalvideo_pack.evaluation.compare import Comparison, compare_sheet
+    from devkit.compare_sheet import Comparison, compare_sheet
     from personalvideo_pack.rewards.photos import read_folder
 
     captions = [line.replace(" V ", " sks ") for line in (ROOT / "demo" / "held_out.txt").read_text().splitlines()]

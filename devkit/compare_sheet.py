@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .drawing import GREY, RULE, Canvas, text_width, wrap
+from devkit import hostless_pack  # noqa: F401
+from personalvideo_pack.drawing.canvas import GREY, RULE, Canvas, text_width, wrap
+from personalvideo_pack.drawing.frames import to_picture
 
 _TITLE, _LABEL, _CAPTION, _LINE = 26, 18, 14, 20  # text sizes and line height in pixels
 _MARGIN, _GAP, _CLIP_GAP, _SECTION_GAP = 32, 4, 24, 40
@@ -109,12 +111,6 @@ def _tile(frame: Tensor) -> Image.Image:
     image = to_picture(frame)
     size = (max(1, round(image.width * _CELL / image.height)), _CELL)
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def to_picture(frame: Tensor) -> Image.Image:
-    """A frame [3, H, W] in 0..1, each of its pixels."""
-    pixels = (frame.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(pixels)
 
 
 def _strip(tiles: list[Image.Image], left: int, top: int) -> list[tuple[Image.Image, int, int]]:
