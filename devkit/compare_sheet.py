@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from devkit import hostless_pack  # noqa: F401
-from personalvideo_pack.evaluation.drawing import GREY, RULE, Canvas, text_width, wrap
-from personalvideo_pack.evaluation.frames import to_picture
+from personalvideo_pack.drawing.canvas import GREY, RULE, Canvas, text_width, wrap
+from personalvideo_pack.drawing.frames import to_picture
 
 _TITLE, _LABEL, _CAPTION, _LINE = 26, 18, 14, 20  # text sizes and line height in pixels
 _MARGIN, _GAP, _CLIP_GAP, _SECTION_GAP = 32, 4, 24, 40

@@ -1,1 +1,1 @@
-"""Is it the person, does it still move, is the rest untouched: metrics and the pictures of a report."""
+"""Is it the person, does it still move, is the rest untouched: metrics, and pictures of them."""

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
-from .charts import LABEL, line_chart
-from .drawing import GREY, Canvas
+from ..drawing.canvas import GREY, Canvas
+from ..drawing.charts import LABEL, line_chart
+from ..drawing.frames import fitted, to_picture
 
 WIDTH = 512
 """Of the pictures in pixels: their texts are readable at the width of a node."""
@@ -65,9 +64,5 @@ def _column(index: int) -> int:
 
 
 def _tiles(clip: Tensor) -> list[Image.Image]:
-    """Frames that fit into half of the picture; small ones are enlarged with hard edges, as they are."""
-    scale = min(_half() / clip.shape[3], _TALLEST / clip.shape[2])
-    how = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-    size = (round(clip.shape[3] * scale), round(clip.shape[2] * scale))
-    pixels: np.ndarray = (clip.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
-    return [Image.fromarray(frame).resize(size, how) for frame in pixels]
+    """Frames that fit into half of the picture."""
+    return [fitted(to_picture(frame), _half(), _TALLEST) for frame in clip]

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .charts import LABEL, point_chart
-from .drawing import GREY, RULE, SERIES, Canvas, wrap
+from ..drawing.canvas import GREY, RULE, SERIES, Canvas, wrap
+from ..drawing.charts import LABEL, point_chart
+from ..drawing.frames import to_picture
 from .dynamic_degree import Dynamics
 from .face_similarity import FaceSimilarity, JudgedFrame
-from .frames import evenly_spaced, to_picture
+from .frames import evenly_spaced
 from .video_table import Row
 
 WIDTH = 1040  # pixels

@@ -1,6 +1,5 @@
 """What the Train node shows while it works: progress bar, preview picture, one line of text."""
 
-import math
 import time
 from statistics import median
 
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from server import PromptServer
 from torch import Tensor
 
+from ..drawing.frames import fitted, to_picture
 from ..host.memory_use import MemoryUse
 from ..training.report import gist, mean, report
 from ..training.result import TrainingResult
@@ -118,7 +118,8 @@ class TrainProgress:
     def _picture(self, frames: tuple[Tensor, Tensor]) -> Image.Image:
         """The original model's frame and the one being trained, side by side under their names."""
         names = "original model", f"step {self.step}"
-        pair = enlarged(side_by_side(*frames)[0], PREVIEW_SIZE, PREVIEW_SIZE - CAPTION_HEIGHT)
+        pair = to_picture(torch.cat([clip[0] for clip in frames], dim=-1))
+        pair = fitted(pair, PREVIEW_SIZE, PREVIEW_SIZE - CAPTION_HEIGHT)
         picture = Image.new("RGB", (pair.width, pair.height + CAPTION_HEIGHT), "white")
         picture.paste(pair, (0, CAPTION_HEIGHT))
         draw, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION_SIZE)
@@ -150,12 +151,3 @@ class TrainProgress:
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
     """Two clips [F, 3, H, W] as one IMAGE batch [F, H, 2W, 3]."""
     return torch.cat([left, right], dim=-1).movedim(1, -1).clamp(0, 1).cpu()
-
-
-def enlarged(image: Tensor, width: int, height: int) -> Image.Image:
-    """[H, W, 3] in 0..1 as large as fits; what is enlarged keeps hard edges, as it is."""
-    picture = Image.fromarray((image * 255).round().to(torch.uint8).numpy())
-    scale = min(width / picture.width, height / picture.height)
-    how = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-    scale = math.floor(scale) if scale >= 2 else scale
-    return picture.resize((round(picture.width * scale), round(picture.height * scale)), how)

@@ -22,9 +22,9 @@ from devkit.comfy_host import ROOT, WORK, find_host
 from devkit.comfy_server import ComfyServer
 from devkit.compare_sheet import Comparison, compare_sheet
 from devkit.demo_metrics import DemoMetrics
-from devkit.report_plot import report_plot
 from devkit.workflow_api import to_api
 from personalvideo_pack.evaluation.judges import judge_warning
+from tools.demo_report import report_plot
 from tools.workflows.demo import SAMPLE, TRAIN
 
 OUTPUT = ROOT / "output" / "demo"

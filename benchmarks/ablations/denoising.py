@@ -11,10 +11,13 @@ import logging
 import tempfile
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from benchmarks.ablations.paired import interval
 from benchmarks.ablations.study import SEEDS
 from devkit.comfy_host import ROOT
 from devkit.comfy_process import load_pack, open_host
+from devkit.figures import GREY, RULE, head, panels, save, styled
 
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = {
@@ -58,12 +61,25 @@ def summary(clips: list[list[dict[str, float]]]) -> list[dict]:
     return rows
 
 
-def plot(rows: list[dict], path: Path) -> None:
-    from personalvideo_pack.evaluation.charts import line_chart
-
-    names = {"motion": "motion", "attributes": "looks", "identity": "identity"}
-    series = {title: [row[name][0] for row in rows] for name, title in names.items()}
-    line_chart("What each step decides", "prediction against the finished video", "sampling step", series, (640, 360)).save(path)
+@styled
+def plot(rows: list[dict], window: int, path: Path) -> Figure:
+    """rows: of ``summary``. window: the step that the late window begins with."""
+    figure, [[axes]] = panels(760, 400)
+    head(axes, "What each step decides", "prediction against the finished video; bands are 95 % confidence intervals")
+    steps = [row["step"] for row in rows]
+    for name, title in {"motion": "motion", "attributes": "looks", "identity": "identity"}.items():
+        mean, low, high = zip(*(row[name] for row in rows))
+        axes.plot(steps, mean, label=title)
+        axes.fill_between(steps, low, high, alpha=0.2)
+    axes.axvspan(window - 0.5, steps[-1] + 0.5, color=RULE, alpha=0.6, zorder=0)
+    axes.annotate("late window", (window - 0.5, 0.02), (6, 0), textcoords="offset points", color=GREY)
+    axes.set_xlim(0.5, steps[-1] + 0.5)
+    axes.set_ylim(0, 1.05)
+    axes.set_xticks(steps)
+    axes.set_xlabel("sampling step")
+    axes.legend(loc="lower center")
+    save(figure, path)
+    return figure
 
 
 def main() -> None:
@@ -85,7 +101,7 @@ def main() -> None:
     lines = [f'"clips": {len(clips)}', f'"late_window_begins_with_step": {window}', f'"figures": {json.dumps(FIGURES)}']
     lines += ['"steps": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]"]
     (RESULTS / "denoising.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    plot(rows, RESULTS / "denoising.png")
+    plot(rows, window, RESULTS / "denoising.png")
     for row in rows:
         print(row["step"], *(f"{figure} {row[figure][0]:.2f}" for figure in FIGURES))
 

@@ -2,17 +2,17 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from math import isnan
 from pathlib import Path
 
-from PIL import Image
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from benchmarks.ablations.paired import arm_interval
-from devkit import hostless_pack  # noqa: F401
-from personalvideo_pack.evaluation.drawing import AFTER, BEFORE, GREY, INK, RULE, Canvas
+from devkit.figures import AFTER, BEFORE, GREY, INK, head, panels, save, styled
 
-_LEFT, _TOP, _BOTTOM, _MARGIN = 272, 112, 44, 28  # pixels
-_ROW, _PANEL, _GAP, _NUMBER = 34, 230, 26, 46
+ROW, AROUND, WIDTH = 34, 150, 1500  # pixels
+OURS = "#9cc7e4"
+"""The line at our mean, for the eye to compare along."""
 
 
 @dataclass(frozen=True)
@@ -35,58 +35,51 @@ COLUMNS = (
 )
 
 
-def plot(rows: list[dict], arms: list, out: Path | None = None) -> Image.Image:
-    """Draw ``arms`` (of ablation_arms, each with rows) from above to below, and save to ``out``."""
-    width = _LEFT + len(COLUMNS) * (_PANEL + _NUMBER + _GAP) + _MARGIN
-    canvas = Canvas(width, _TOP + _ROW * len(arms) + _BOTTOM)
+@styled
+def plot(rows: list[dict], arms: list, out: Path | None = None) -> Figure:
+    """Draw ``arms`` (of benchmarks/ablations/arms.py, each with rows) from above to below, and save to ``out``."""
+    figure, axes = panels(WIDTH, AROUND + ROW * len(arms), columns=len(COLUMNS), sharey=True)
     people = len({row["identity"] for row in rows})
-    canvas.text(_MARGIN, 18, "What each part of the method does", 24)
-    canvas.text(_MARGIN, 50, f"Dots are people ({people} at most), bars 95 % confidence intervals of the mean.", 14, GREY)
-    for number, arm in enumerate(arms):
-        colour = INK if arm.name != "ours" else AFTER
-        canvas.text(_MARGIN, _middle(number), arm.title, 15, colour, "lm")
-    for index, column in enumerate(COLUMNS):
-        _panel(canvas, _LEFT + index * (_PANEL + _NUMBER + _GAP), column, rows, arms)
-    picture = canvas.image()
+    figure.suptitle("What each part of the method does", x=0.015, ha="left", fontsize=17)
+    figure.supxlabel(f"Dots are people ({people} at most), bars 95 % confidence intervals of the mean.", color=GREY, fontsize=10)
+    for each, column in zip(axes[0], COLUMNS):
+        _panel(each, column, rows, [arm.name for arm in arms])
+    axes[0, 0].set_ylim(len(arms) - 0.5, -0.5)
+    axes[0, 0].set_yticks(range(len(arms)), [arm.title for arm in arms], fontsize=11)
+    for label, arm in zip(axes[0, 0].get_yticklabels(), arms):
+        label.set_color(_colour(arm.name))
     if out is not None:
-        picture.save(out, optimize=True)
-    return picture
+        save(figure, out)
+    return figure
 
 
-def _middle(number: int) -> float:
-    return _TOP + _ROW * (number + 0.5)
-
-
-def _panel(canvas: Canvas, left: float, column: Column, rows: list[dict], arms: list) -> None:
-    def x(value: float) -> float:
-        share = (value - column.low) / (column.high - column.low)
-        return left + _PANEL * min(1.0, max(0.0, share))
-
-    bottom = _TOP + _ROW * len(arms)
-    canvas.text(left, _TOP - 40, column.title, 15)
-    canvas.text(left, _TOP - 20, column.unit, 12, GREY)
-    for tick in column.ticks:
-        canvas.line([(x(tick), _TOP + 4), (x(tick), bottom)], RULE)
-        canvas.text(x(tick), bottom + 6, f"{tick:g}", 12, GREY, "ma")
-    names = [arm.name for arm in arms]
+def _panel(axes: Axes, column: Column, rows: list[dict], names: list[str]) -> None:
+    head(axes, column.title, column.unit)
+    axes.set_xlim(column.low, column.high)
+    axes.set_xticks(column.ticks, [f"{tick:g}" for tick in column.ticks])
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.spines.bottom.set_visible(False)
     if "ours" in names:
-        mean = x(arm_interval(rows, "ours", column.figure).mean)
-        canvas.line([(mean, _TOP + 4), (mean, bottom)], "#9cc7e4", 1.5)
+        axes.axvline(arm_interval(rows, "ours", column.figure).mean, color=OURS, linewidth=1.5)
     for number, name in enumerate(names):
-        _row(canvas, _middle(number), x, left, name, column, rows)
+        _row(axes, number, name, column, rows)
 
 
-def _row(canvas: Canvas, y: float, x, left: float, name: str, column: Column, rows: list[dict]) -> None:
-    colour = {"ours": AFTER, "base": GREY}.get(name, INK)
+def _row(axes: Axes, number: int, name: str, column: Column, rows: list[dict]) -> None:
     by_person = defaultdict(list)
     for row in rows:
         if row["arm"] == name:
             by_person[row["identity"]].append(row[column.figure])
-    for values in by_person.values():
-        at = x(sum(values) / len(values))
-        canvas.box(at - 2, y - 2 + 8, at + 2, y + 2 + 8, BEFORE)
-    mean = arm_interval(rows, name, column.figure)
-    if not isnan(mean.low):
-        canvas.line([(x(mean.low), y), (x(mean.high), y)], colour, 2)
-    canvas.box(x(mean.mean) - 4, y - 4, x(mean.mean) + 4, y + 4, colour)
-    canvas.text(left + _PANEL + 8, y, f"{mean.mean:.2f}", 13, colour, "lm")
+    people = [min(column.high, max(column.low, sum(values) / len(values))) for values in by_person.values()]
+    axes.plot(people, [number + 0.25] * len(people), "s", color=BEFORE, markersize=3, clip_on=False)
+    mean, colour = arm_interval(rows, name, column.figure), _colour(name)
+    axes.plot((mean.low, mean.high), (number, number), color=colour)
+    axes.plot(mean.mean, number, "s", color=colour, markersize=6, clip_on=False)
+    axes.annotate(
+        f"{mean.mean:.2f}", (1, number), (8, 0), ("axes fraction", "data"), textcoords="offset points", color=colour, va="center"
+    )
+
+
+def _colour(name: str) -> str:
+    return {"ours": AFTER, "base": GREY}.get(name, INK)

@@ -98,9 +98,16 @@ def test_the_published_report_is_that_of_the_published_rows():
 
 
 def test_marks_are_where_their_values_are(rows):
-    arms = [BY_NAME[arm] for arm in present(rows)]
-    picture = plot(rows, arms)
-    assert picture.size == plot(rows[:3], arms).size
-    blue = [x for x in range(272, picture.width) if picture.getpixel((x, 112 + 34 + 17)) == (0, 114, 178)]
-    # Mean 0.867, standard error 0.0882, t 4.303: the interval starts at 0.487, on an axis of 230 pixels from -0.2 to 1.
-    assert blue[0] == pytest.approx(272 + 230 * (0.487 + 0.2) / 1.2, abs=1.5)
+    figure = plot(rows, [BY_NAME[arm] for arm in present(rows)])
+    lines = {(round(line.get_ydata()[0], 2), len(line.get_xdata())): line.get_xdata() for line in figure.axes[0].lines}
+    row = present(rows).index("ours")
+    # Mean 0.867, standard error 0.0882, t 4.303: the interval starts at 0.487.
+    assert lines[row, 2] == pytest.approx((0.487, 1.246), abs=1e-3)
+    assert lines[row, 1] == pytest.approx([2.6 / 3])
+    assert sorted(lines[row + 0.25, 3]) == pytest.approx([0.7, 0.9, 1.0])
+
+
+def test_a_person_beyond_the_axis_is_drawn_at_its_end(rows):
+    figure = plot([row | {"judge": 7.0} for row in rows], [BY_NAME["ours"]])
+    people = next(line for line in figure.axes[0].lines if line.get_ydata()[0] == 0.25)
+    assert set(people.get_xdata()) == {1.0}

@@ -62,3 +62,4 @@ def test_correction_for_many_questions():
     # Sorted 0.01, 0.02, 0.04, 0.3 times 4, 3, 2, 1, none smaller than the one before; nan is no question.
     assert holm([0.04, 0.01, nan, 0.3, 0.02]) == pytest.approx([0.08, 0.04, nan, 0.3, 0.06], nan_ok=True)
     assert holm([0.02, 0.021, 0.9, 0.9]) == pytest.approx([0.08, 0.08, 1.0, 1.0])
+    assert holm([]) == [] and isnan(holm([nan])[0])

@@ -6,16 +6,8 @@ import torch
 from PIL import Image
 
 from devkit.compare_sheet import _GAP, Comparison, compare_sheet
-from devkit.report_plot import report_plot
-from personalvideo_pack.evaluation import drawing
 
 RED, GREEN, BLUE, YELLOW = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)
-
-
-def identity(name, **changes):
-    metrics = ("judge", "attributes", "dynamic", "prompt")
-    both = {f"{metric}_{when}": 0.5 for metric in metrics for when in ("before", "after")}
-    return {"name": name, **both, "drift_outside_head": 0.01, "train_seconds": 100.0, **changes}
 
 
 def clip(colour, frames=5, size=64):
@@ -35,30 +27,6 @@ def where(image, colour):
 
 def solid(colour):
     return tuple(255 * part for part in colour)
-
-
-@pytest.mark.parametrize("count", [1, 4, 10])
-def test_report_plot_draws_every_metric_of_every_identity(tmp_path, count):
-    identities = [identity(f"Person {number}") for number in range(count)]
-    page = report_plot({"identities": identities, "total_seconds": 200.0}, tmp_path / "report.png")
-    assert Image.open(tmp_path / "report.png").size == page.size
-    charts = np.asarray(page.crop((0, 80, *page.size)))
-    blue = (charts == np.array(tuple(bytes.fromhex(drawing.AFTER[1:])), dtype=np.uint8)).all(-1)
-    starts = blue[1:, 1:] & ~blue[:-1, 1:] & ~blue[1:, :-1]  # the upper left corner of each bar
-    assert starts.sum() == 4 * count
-
-
-def test_report_plot_adds_the_loss_curves_it_is_given():
-    plain = report_plot({"identities": [identity("Ada")], "total_seconds": 1.0})
-    losses = {"identity": [1.0, 0.5], "semantic": [0.1, 0.1]}
-    curves = report_plot({"identities": [identity("Ada", losses=losses)], "total_seconds": 1.0})
-    assert curves.width > plain.width
-    assert where(curves, drawing.SERIES[1]) and not where(plain, drawing.SERIES[1])
-
-
-def test_a_report_without_identities_is_an_error():
-    with pytest.raises(ValueError, match="no identities"):
-        report_plot({"identities": [], "total_seconds": 0.0})
 
 
 def test_compare_sheet_puts_photos_on_top_and_rows_below_in_order(tmp_path):

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from devkit.comfy_host import ROOT
 
-SHIPPED = ("adapters", "rewards", "host", "training", "evaluation", "prompts", "demo", "nodes")
+SHIPPED = ("adapters", "rewards", "host", "training", "drawing", "evaluation", "prompts", "demo", "nodes")
 MAY_IMPORT = {
     "adapters": set(),
     "prompts": set(),
     "rewards": set(),
     "host": {"adapters"},
     "training": {"adapters", "rewards", "host"},
-    "evaluation": {"rewards"},
+    "drawing": set(),
+    "evaluation": {"rewards", "drawing"},
     "demo": {"rewards"},
-    "nodes": {"adapters", "prompts", "rewards", "host", "training", "evaluation", "demo"},
+    "nodes": {"adapters", "prompts", "rewards", "host", "training", "drawing", "evaluation", "demo"},
 }
 
 

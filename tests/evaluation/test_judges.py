@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from devkit.report_plot import report_plot
-
 
 @pytest.fixture(scope="module")
 def warning(pack):
@@ -78,20 +76,3 @@ def test_the_demos_judge_is_independent_of_its_reward(warning, pack, demo):
     judge = pack.demo.load.load_face_model("judge")
     assert warning(demo.face_model, judge) is None
     assert warning(demo.face_model, pack.demo.load.load_face_model("reward")) is not None
-
-
-@pytest.fixture(scope="module")
-def plot():
-    metrics = ("judge", "attributes", "dynamic", "prompt")
-    identity = {"name": "Aro", "drift_outside_head": 0.1, "train_seconds": 1.0} | {
-        f"{metric}_{when}": 0.5 for metric in metrics for when in ("before", "after")
-    }
-    return lambda warning: report_plot({"identities": [identity], "total_seconds": 2.0, "judge_warning": warning})
-
-
-def test_the_report_shows_the_warning_in_a_line_of_its_own(plot):
-    plain, warned = plot(None), plot("judge: demo is the very network that training rewarded.")
-    assert warned.width == plain.width
-    assert warned.crop((0, 0, *plain.size)).tobytes() == plain.tobytes()
-    added = warned.crop((0, plain.height, *warned.size))
-    assert (213, 94, 0) in {colour for _, colour in added.getcolors(10_000)}

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
+from devkit import hostless_pack  # noqa: F401
+from personalvideo_pack.drawing.frames import fitted
+
 SIZE = 400
 INK, PALE, PAPER = "#f2f2f2", "#a9b4bd", "#1f2a33"
 DEMO = {
@@ -41,10 +44,7 @@ def card(file: Path, heading: str, title: str, caption: str) -> Image.Image:
     draw.text((20, 14), heading, INK, ImageFont.load_default(30))
     draw.text((20, 52), title, PALE, ImageFont.load_default(22))
     draw.text((20, SIZE - 32), caption, PALE, ImageFont.load_default(16))
-    shown = frames_of(file)
-    shown = shown.resize(
-        fit(shown.size, (SIZE - 40, SIZE - 140)), Image.Resampling.NEAREST if shown.width < SIZE else Image.Resampling.LANCZOS
-    )
+    shown = fitted(frames_of(file), SIZE - 40, SIZE - 140)
     image.paste(shown, ((SIZE - shown.width) // 2, 88 + (SIZE - 140 - shown.height) // 2))
     return image
 
@@ -61,8 +61,3 @@ def frames_of(file: Path) -> Image.Image:
     for i, page in enumerate(chosen):
         sheet.paste(page, ((i % columns) * (width + 1), (i // columns) * (height + 1)))
     return sheet
-
-
-def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    scale = min(box[0] / size[0], box[1] / size[1])
-    return round(size[0] * scale), round(size[1] * scale)

@@ -1,36 +1,15 @@
-"""Bar and line charts as pictures, without a plotting library."""
+"""Line and point charts as pictures, without a plotting library."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from .drawing import AFTER, BEFORE, GREY, RULE, SERIES, Canvas, text_width, wrap
+from .canvas import GREY, RULE, SERIES, Canvas, text_width
 
-TITLE, LABEL, NUMBER = 18, 14, 12  # text sizes in pixels
+TITLE, LABEL = 18, 14  # text sizes in pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 72, 48  # margins around the plot area
 _MARK = 3  # half the side of a point
-
-
-def bar_chart(
-    title: str,
-    unit: str,
-    groups: Sequence[str],
-    before: Sequence[float | None],
-    after: Sequence[float | None],
-    size: tuple[int, int],
-) -> Image.Image:
-    """One pair of bars, before and after, for each group; None stands for "not measured"."""
-    canvas, plot = _frame(title, unit, [0.0, *filter(_known, (*before, *after))], size)
-    pitch = (plot.right - plot.left) / len(groups)
-    bar = min(56.0, pitch * 0.36)
-    for index, group in enumerate(groups):
-        middle = plot.left + pitch * (index + 0.5)
-        for value, colour, x in ((before[index], BEFORE, middle - bar - 1), (after[index], AFTER, middle + 1)):
-            _bar(canvas, plot, value, colour, x, bar)
-        label = wrap(group, LABEL, pitch - 4, most=1)[0]
-        canvas.text(middle, plot.bottom + 12, label, LABEL, anchor="ma")
-    return canvas.image()
 
 
 def line_chart(title: str, unit: str, x_label: str, series: Mapping[str, Sequence[float]], size: tuple[int, int]) -> Image.Image:
@@ -116,18 +95,6 @@ def _label_steps(canvas: Canvas, plot: _Plot, x_label: str, steps: int) -> None:
         if step == int(step) and 1 <= step <= steps:
             canvas.text(plot.x(step, steps), plot.bottom + 8, f"{step:g}", LABEL, GREY, "ma")
     canvas.text((plot.left + plot.right) / 2, plot.bottom + 28, x_label, LABEL, GREY, "ma")
-
-
-def _bar(canvas: Canvas, plot: _Plot, value: float | None, colour: str, x: float, width: float) -> None:
-    zero = plot.y(0)
-    if not _known(value):
-        canvas.text(x + width / 2, zero - 3, "n/a", NUMBER, GREY, "mb")
-        return
-    y = plot.y(value)
-    canvas.box(x, min(y, zero), x + width, max(y, zero), colour)
-    number = f"{value:.2f}"
-    if text_width(number, NUMBER) <= width + 2:
-        canvas.text(x + width / 2, min(y, zero) - 3, number, NUMBER, anchor="mb")
 
 
 def _curve(canvas: Canvas, plot: _Plot, points: Sequence[float | None], steps: int, colour: str, width: float) -> None:

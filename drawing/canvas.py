@@ -1,15 +1,21 @@
 """A white canvas with crisp text and smooth lines, in the few colours that all our pictures share."""
 
-import unicodedata
-from functools import cache
+import re
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .fonts import font_for
 
 WHITE, INK, GREY, RULE = "#ffffff", "#1f2328", "#6b7280", "#e3e6ea"
-BEFORE, AFTER = "#a9b0b8", "#0072b2"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, colour-blind safe
 
 _OVERSAMPLING = 2  # Pillow draws lines without antialiasing
+_WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
+"""The letters of Chinese, Japanese and Korean."""
+_CLOSING = "\u3001\u3002\u3009\u300b\u300d\u300f\u3011\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
+"""Their punctuation that no line begins with."""
+_PIECES = re.compile(rf"\s*(?:[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+[{_CLOSING}]*)")
+"""What stays together on a line: a word, or one wide letter."""
 
 
 class Canvas:
@@ -21,9 +27,9 @@ class Canvas:
 
     def text(self, x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "la") -> None:
         """Text at (x, y) with a white rim; `anchor` as in Pillow, default left and top."""
-        font, rim = _font(size * _OVERSAMPLING), 2 * _OVERSAMPLING
-        at = (x * _OVERSAMPLING, y * _OVERSAMPLING)
-        self._draw.text(at, printable(text), colour, font, anchor=anchor, stroke_width=rim, stroke_fill=WHITE)
+        font, text = font_for(text, size * _OVERSAMPLING)
+        at, rim = (x * _OVERSAMPLING, y * _OVERSAMPLING), 2 * _OVERSAMPLING
+        self._draw.text(at, text, colour, font, anchor=anchor, stroke_width=rim, stroke_fill=WHITE)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: str) -> None:
         edges = [round(edge * _OVERSAMPLING) for edge in (x0, y0, x1, y1)]
@@ -39,35 +45,24 @@ class Canvas:
 
 def text_width(text: str, size: float) -> float:
     """Width of one line of text in pixels."""
-    return _font(size * _OVERSAMPLING).getlength(printable(text)) / _OVERSAMPLING
+    font, text = font_for(text, size * _OVERSAMPLING)
+    return font.getlength(text) / _OVERSAMPLING
 
 
 def wrap(text: str, size: float, width: float, most: int) -> list[str]:
     """Text in at most `most` lines of `width` pixels; what does not fit ends in dots."""
     lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or text_width(longer, size) <= width:
-            lines[-1] = longer
+    for piece in _PIECES.findall(" ".join(text.split())):
+        if not lines[-1] or text_width(lines[-1] + piece, size) <= width:
+            lines[-1] += piece
         else:
-            lines.append(word)
+            lines.append(piece.lstrip())
     if len(lines) > most:
         lines = [*lines[: most - 1], lines[most - 1] + "..."]
     return [_clip(line, size, width) for line in lines]
-
-
-def printable(text: str) -> str:
-    """Text in the characters that Pillow's built-in font has: accents dropped, others as ?."""
-    plain = unicodedata.normalize("NFKD", text)
-    return "".join(letter for letter in plain if not unicodedata.combining(letter)).encode("ascii", "replace").decode()
 
 
 def _clip(line: str, size: float, width: float) -> str:
     while text_width(line, size) > width and len(line) > 4:
         line = line.removesuffix("...")[:-1].rstrip() + "..."
     return line
-
-
-@cache
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
