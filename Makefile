@@ -15,12 +15,17 @@ KNOWN ?=
 WORKERS ?= 2
 RUN := .venv/bin/python
 
-.PHONY: help setup test test-browser screenshots demo gradients faces ablations bench clean
+.PHONY: help setup check test test-browser screenshots demo gradients faces ablations bench clean
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## prepare .venv and a ComfyUI (the one around this folder, else $COMFYUI_PATH, else a download)
 	@$(PYTHON) -m tools.bootstrap
+
+check: setup ## lint, formatting and types: what a change has to pass besides the tests
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m tools.type_check
 
 test: setup ## run the tests against the real ComfyUI
 	@$(RUN) -P -m pytest tests $(PYTEST)
