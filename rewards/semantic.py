@@ -1,6 +1,7 @@
 """Semantic Consistency Reward (Eqs. 3 and 4)."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,6 +37,23 @@ class SemanticReward(ABC):
     def score(self, frames: Tensor, text: Tensor) -> Tensor:
         """Cosine [N] of each frame [N, 3, H, W] with its text feature [N, D] or [D]."""
         return (self.encode_image(frames) * text.to(frames.device)).sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class PromptScorer:
+    """A semantic reward that knows the text features [prompts, D] of a run's prompts."""
+
+    reward: SemanticReward
+    text_features: Tensor
+
+    @property
+    def logit_scale(self) -> float:
+        """The reward's."""
+        return self.reward.logit_scale
+
+    def score(self, frames: Tensor, prompt: int) -> Tensor:
+        """R_sem of Eq. 3, [N], of frames [N, 3, H, W] in 0..1 with the prompt of that number. Differentiable."""
+        return self.reward.score(frames, self.text_features[prompt])
 
 
 def semantic_consistency_loss(student_scores: Tensor, teacher_scores: Tensor, logit_scale: float) -> Tensor:

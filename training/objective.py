@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..rewards.faces import Face, Identity
 from ..rewards.identity import IdentityScore, identity_consistency_loss
-from ..rewards.semantic import SemanticReward, semantic_consistency_loss
+from ..rewards.semantic import PromptScorer, semantic_consistency_loss
 from .preservation import preservation_loss
 from .settings import TrainingSettings
 
@@ -17,20 +18,16 @@ NO_FACE = float("nan")
 
 @dataclass(frozen=True)
 class Objective:
-    """What videos are rewarded for.
-
-    text_features: [prompts, D], the semantic reward's features of every prompt; None without that reward.
-    """
+    """What videos are rewarded for. scorer: of the semantic reward, None without one."""
 
     identity: Identity
-    semantic_reward: SemanticReward | None
-    text_features: Tensor | None
+    scorer: PromptScorer | None
     settings: TrainingSettings
 
     @property
     def scores_meaning(self) -> bool:
         """Whether the semantic reward takes part."""
-        return self.semantic_reward is not None and self.settings.semantic_weight > 0
+        return self.scorer is not None and self.settings.semantic_weight > 0
 
     def icr(self, student: Tensor, heads: list[Face | None], generator: torch.Generator) -> IdentityScore | None:
         """Eq. 2 on the first frames of ``student`` [N, 3, H, W] (0..1) whose head is known; None if no head is.
@@ -39,13 +36,11 @@ class Objective:
         a wandering head would let the motion shrink.
         """
         settings = self.settings
-        usable = [index for index, head in enumerate(heads) if head is not None][: settings.identity_frames]
-        if not usable:
+        known = [(index, head) for index, head in enumerate(heads) if head is not None][: settings.identity_frames]
+        if not known:
             return None
-        faces = [heads[index] for index in usable]
-        return identity_consistency_loss(
-            student[usable], faces, self.identity, settings.augmentation, generator, settings.identity_cap
-        )
+        frames, faces = student[[index for index, _ in known]], [head for _, head in known]
+        return identity_consistency_loss(frames, faces, self.identity, settings.augmentation, generator, settings.identity_cap)
 
     def scr(self, student: Tensor, teacher_scores: Tensor | None, prompt: int, through: Callable | None = None) -> Tensor:
         """Eqs. 3 and 4 on the first M of the frames; 0 without a semantic reward.
@@ -53,15 +48,15 @@ class Objective:
         teacher_scores: [N], those of the original model's same frames. through: recomputes the scorer's activations
         in backward, as ``recomputed(function, frame)`` does, one frame at a time.
         """
-        if not self.scores_meaning:
+        scorer, count = self.scorer, self.settings.num_frames
+        if scorer is None or teacher_scores is None or not self.settings.semantic_weight:
             return student.new_zeros(())
-        count, reward, text = self.settings.num_frames, self.semantic_reward, self.text_features[prompt]
         frames = student[:count]
         if through is None:
-            scores = reward.score(frames, text)
+            scores = scorer.score(frames, prompt)
         else:
-            scores = torch.cat([through(lambda frame: reward.score(frame, text), frame) for frame in frames.split(1)])
-        return semantic_consistency_loss(scores, teacher_scores[:count], reward.logit_scale)
+            scores = torch.cat([through(partial(scorer.score, prompt=prompt), frame) for frame in frames.split(1)])
+        return semantic_consistency_loss(scores, teacher_scores[:count], scorer.logit_scale)
 
     def preservation(self, student: Tensor, teacher: Tensor, heads: list[Face | None]) -> Tensor:
         """L1 to the teacher's frames outside the heads; 0 where the settings give it no weight."""

@@ -36,11 +36,11 @@ SETTINGS = (
 def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]) -> float:
     """Mean cosine of the frames [F, 3, H, W] that have a face to the references, by the rewarded recognizer; nan if none has."""
     model = identity.face_model
-    found = [index for index, face in enumerate(faces) if face is not None]
+    found = [(index, face) for index, face in enumerate(faces) if face is not None]
     similarities = []
     for start in range(0, len(found), EMBEDDED_TOGETHER):
         part = found[start : start + EMBEDDED_TOGETHER]
-        crops = model.crop(frames[part].to(model.device), [faces[index] for index in part])
+        crops = model.crop(frames[[index for index, _ in part]].to(model.device), [face for _, face in part])
         similarities += identity.similarity(model.embed(crops)).tolist()
     return mean(similarities)
 

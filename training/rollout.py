@@ -6,7 +6,7 @@ core KSampler samples with ``euler`` (for noise-predicting models that is DDIM).
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import comfy.model_management
 import comfy.samplers
@@ -156,7 +156,7 @@ def with_rollout(
         latent = as_normal_tensors(latent)
         try:
             guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, disable_pbar=True)
-            return sampler.result
+            return cast(Result, sampler.result)
         finally:
             model.detach(unpatch_all=False)
             for patcher in (model, *model.get_nested_additional_models()):

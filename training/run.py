@@ -22,7 +22,7 @@ from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_
 from ..adapters.low_rank import LowRankAdapter
 from ..host.autograd import as_normal_tensors, managed, release, require_host, resident, static_clone
 from ..rewards.faces import Identity, largest_faces
-from ..rewards.semantic import SemanticReward
+from ..rewards.semantic import PromptScorer, SemanticReward
 from .decoding.frame_decoder import FrameDecoder
 from .draws import Draws
 from .memory.demand import RunParts
@@ -50,11 +50,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that is made of text. positives: one CONDITIONING a prompt. text_features: of the semantic reward."""
+    """Everything that is made of text. positives: one CONDITIONING a prompt. scorer: None without a semantic reward."""
 
     positives: list[Conditioning]
     negative: Conditioning
-    text_features: Tensor | None
+    scorer: PromptScorer | None
 
 
 class TrainingRun:
@@ -198,11 +198,11 @@ class TrainingRun:
         negative = self._encode(self.negative_prompt)
         if text_encoder := getattr(self.clip, "patcher", None):
             release(text_encoder)
-        features = None
+        scorer = None
         if self.semantic_reward is not None:
             with resident(managed(self.semantic_reward.text_networks)), torch.inference_mode(False), torch.no_grad():
-                features = self.semantic_reward.encode_text(self.prompts)
-        return Prepared(positives, negative, features)
+                scorer = PromptScorer(self.semantic_reward, self.semantic_reward.encode_text(self.prompts))
+        return Prepared(positives, negative, scorer)
 
     def _inside(
         self,
@@ -216,8 +216,7 @@ class TrainingRun:
     ) -> TrainingResult | None:
         """Build the bank, train, compare: with everything loaded. None if the stored clips are another model's."""
         teacher = Teacher(
-            rollout, self.memory.decoder, self.identity.face_model, self.semantic_reward, prepared.text_features,
-            self.injection, self.first_late_step, early,
+            rollout, self.memory.decoder, self.identity.face_model, prepared.scorer, self.injection, self.first_late_step, early,
         )  # fmt: skip
         bank = TeacherBank(teacher, stores.clips)
         self.memory.decoder_changed = bank.decode_with
@@ -233,7 +232,7 @@ class TrainingRun:
             if bank.build(self._held_out, self._clip_keys, tell) is None:
                 return None
 
-        objective = Objective(self.identity, self.semantic_reward, prepared.text_features, self.settings)
+        objective = Objective(self.identity, prepared.scorer, self.settings)
         trainer = Trainer(
             rollout, bank, objective, self.adapter, self.draws, self.settings, self.state, self.memory, self.first_late_step
         )

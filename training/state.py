@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
 from ..adapters.lora_file import load_info, write_atomically
 from ..adapters.low_rank import LowRankAdapter
@@ -48,7 +49,7 @@ class TrainingState:
         self.step += 1
         self.history.append(record)
 
-    def capture(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    def capture(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
         """Copy weights and moments to the CPU, and the scaler's numbers."""
         self.scaler = scaler.state_dict()
         moments = optimizer.state_dict()["state"]
@@ -58,7 +59,7 @@ class TrainingState:
             for moment, value in moments.get(index, {}).items():
                 self.tensors[name + MOMENT + moment] = value.detach().cpu().clone()
 
-    def restore(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    def restore(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
         """Give back what was captured; nothing to do for a fresh state."""
         if not self.tensors:
             return

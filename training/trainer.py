@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
 from ..adapters.low_rank import LowRankAdapter
 from ..host.checkpointing import recomputed
@@ -70,7 +71,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             adapter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay
         )
-        self.scaler = torch.amp.GradScaler(
+        self.scaler = GradScaler(
             rollout.latent.device.type, init_scale=HALF_PRECISION_SCALE, enabled=rollout.dtype == torch.float16
         )
         state.restore(adapter, self.optimizer, self.scaler)

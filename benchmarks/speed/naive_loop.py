@@ -70,7 +70,7 @@ class NaiveLoop:
         if icr is None:
             raise ValueError("None of the drawn frames shows a face.")
         with torch.no_grad():
-            scores = objective.semantic_reward.score(wanted, objective.text_features[prompt])
+            scores = objective.scorer.score(wanted, prompt)
         scr = objective.scr(shown, scores, prompt)
         return objective.total(icr.loss, scr, objective.preservation(shown, wanted, heads))
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...adapters.architectures import Architecture
 from ...adapters.low_rank import LowRankAdapter
 from ...host.autograd import training_mode
+from ...host.memory_use import free_memory
 from ...host.tiny_vae import tiny_vae_file
 from ...rewards.faces import FaceModel
 from ...rewards.semantic import SemanticReward
@@ -57,7 +58,7 @@ def demand_of(parts: RunParts, latent: Tensor) -> Demand:
     adapter = ADAPTER_COPIES * sum(weight.numel() * weight.element_size() for weight in parts.adapter.parameters())
     scored = parts.semantic_reward is not None and settings.semantic_weight > 0
     frames = frames_a_step(settings, scored)
-    height, width = frame_size(parts.decoder, latent)
+    height, width = parts.decoder.frame_size(latent)
     file = tiny_vae_file(model.get_model_object("latent_format"))
     return Demand(
         weights=sum(patcher.model_size() for patcher in _patchers(parts)) + adapter,
@@ -74,7 +75,7 @@ def demand_of(parts: RunParts, latent: Tensor) -> Demand:
         pixels=height * width,
         decoder=Decoder(decoder_kind(parts.decoder), decoder_width(parts.decoder.network), parts.decoder.vae.vae_dtype.itemsize),
         tiny=tiny_decoder(parts) if file else None,
-        frame_reward=_semantic_bytes(parts.semantic_reward, height, width) if scored else 0,
+        frame_reward=_semantic_bytes(parts.semantic_reward, height, width) if parts.semantic_reward is not None and scored else 0,
         step_reward=_identity_bytes(parts.face_model, settings.identity_frames),
     )
 
@@ -93,7 +94,7 @@ def smaller(parts: RunParts, latent: Tensor, demand: Demand) -> tuple[Iterator, 
 
     def resized(shape: list[int]) -> tuple[Demand, Tensor]:
         other = torch.empty(shape, device="meta")
-        height, width = frame_size(parts.decoder, other)
+        height, width = parts.decoder.frame_size(other)
         layers = layers_of(parts.model, parts.architecture, tuple(shape))
         return replace(
             demand, layers=layers, clip=_reach(parts.decoder, parts.decoder.count(other)), pixels=height * width
@@ -112,7 +113,7 @@ def smaller(parts: RunParts, latent: Tensor, demand: Demand) -> tuple[Iterator, 
         for scale in SMALLER:
             sides = [max(2, int(side * scale) // 2 * 2) for side in latent.shape[-2:]]
             other, shaped = resized([*latent.shape[:-2], *sides])
-            height, width = frame_size(parts.decoder, shaped)
+            height, width = parts.decoder.frame_size(shaped)
             yield f"width and height to {width} x {height}", other
 
     return shorter(), narrower()
@@ -122,29 +123,22 @@ def budget_of(parts: RunParts, bank: int) -> Budget:
     """The bytes that the host can free for training. bank: those of clips that CPU memory is going to remember."""
     device = parts.model.load_device
     reserve = int(comfy.model_management.minimum_inference_memory())
-    cpu = comfy.model_management.get_free_memory(torch.device("cpu")) - bank
+    cpu = free_memory(torch.device("cpu")) - bank
     if device.type in ONE_MEMORY:
         loaded = sum(patcher.model_size() for patcher in _patchers(parts))
-        return Budget(int(cpu) + loaded - reserve, None)
+        return Budget(cpu + loaded - reserve, None)
     loaded = sum(
         entry.model_loaded_memory()
         for entry in comfy.model_management.current_loaded_models
         if entry.model is not None and entry.device == device
     )
-    return Budget(int(comfy.model_management.get_free_memory(device)) + loaded - reserve, int(cpu))
+    return Budget(free_memory(device) + loaded - reserve, cpu)
 
 
 def decoder_kind(decoder: FrameDecoder) -> str:
     """The name of ``decoder`` in the costs."""
     network, source = type(decoder.network).__name__, type(decoder.source).__name__
     return network if network == "TAESD" else {"IndependentFrames": "ImageFrames"}.get(source, source)
-
-
-def frame_size(decoder: FrameDecoder, latent: Tensor) -> tuple[int, int]:
-    """(height, width) in pixels of the frames that ``latent`` decodes to."""
-    ratio = decoder.vae.downscale_ratio
-    rows, columns = ratio[1:] if isinstance(ratio, tuple) else (ratio, ratio)
-    return latent.shape[-2] * rows, latent.shape[-1] * columns
 
 
 def _patchers(parts: RunParts) -> list[ModelPatcher]:

@@ -124,7 +124,7 @@ def _layer_bytes(demand: Demand, layer: Layer, what: str) -> float:
 
 def _decoding(demand: Demand, option: Option) -> float:
     """Bytes that decoding with gradient takes."""
-    decoder = demand.tiny if option.tiny else demand.decoder
+    decoder = demand.tiny if option.tiny and demand.tiny is not None else demand.decoder
     cost = _cost("decoders", decoder.kind, "plain" if option.mode == "off" else "recomputed")
     together = 1 if option.mode == "offload" else option.frames
     full_frames = min(cost.fixed + cost.frame * together + cost.clip * demand.clip, cost.most * demand.clip)

@@ -1,6 +1,7 @@
 """What a model's recomputable blocks work on, in numbers: the input of the memory plan."""
 
 import math
+from typing import cast
 
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, UNetModel, Upsample
@@ -14,6 +15,8 @@ from .estimate import Layer
 
 # Tokens of a prompt that pass through the blocks together with those of the video (HunyuanVideo's 256, CogVideoX's 226).
 TEXT_TOKENS = 256
+# What a UNet itself is made of; motion modules of a model that was sampled just now are not among them.
+UNetLayer = nn.Conv2d | ResBlock | SpatialTransformer | Downsample | Upsample
 
 
 def layers_of(
@@ -43,7 +46,7 @@ def _video_tokens(network: nn.Module, shape: tuple[int, ...]) -> int:
 def _hidden(block: nn.Module) -> int:
     """Width inside the block's MLP where it is no fixed multiple of the block's own (Wan)."""
     mlp = getattr(block, "ffn", None)
-    return mlp[0].out_features if isinstance(mlp, nn.Sequential) else 0
+    return getattr(mlp[0], "out_features", 0) if isinstance(mlp, nn.Sequential) else 0
 
 
 def _unet_layers(unet: UNetModel, shape: tuple[int, ...], motion: bool) -> list[Layer]:
@@ -51,8 +54,9 @@ def _unet_layers(unet: UNetModel, shape: tuple[int, ...], motion: bool) -> list[
     layers = []
     level = 1
     sites = {id(site.block): site for part in vars(find_sites(unet)).values() for site in part}
-    for block in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
-        for layer in filter(_of_unet, block):
+    blocks = cast(list[nn.Module], [*unet.input_blocks, unet.middle_block, *unet.output_blocks])
+    for block in blocks:
+        for layer in (module for module in block.children() if isinstance(module, UNetLayer)):
             if isinstance(layer, Upsample):
                 level //= 2
             tokens = frames * math.ceil(height / level) * math.ceil(width / level)
@@ -64,19 +68,12 @@ def _unet_layers(unet: UNetModel, shape: tuple[int, ...], motion: bool) -> list[
     return layers
 
 
-def _of_unet(layer: nn.Module) -> bool:
-    """Whether it is the network's own, and no motion module of a model that was sampled just now."""
-    return isinstance(layer, (nn.Conv2d, ResBlock, SpatialTransformer, Downsample, Upsample))
-
-
 def _kind(layer: nn.Module) -> str:
     return type(layer).__name__ if isinstance(layer, (ResBlock, SpatialTransformer)) else "other"
 
 
-def _channels(layer: nn.Module) -> int:
-    if isinstance(layer, SpatialTransformer):
-        return layer.in_channels
-    return layer.out_channels
+def _channels(layer: UNetLayer) -> int:
+    return layer.in_channels if isinstance(layer, SpatialTransformer) else layer.out_channels
 
 
 def decoder_width(network: nn.Module) -> int:

@@ -34,6 +34,7 @@ class Memory:
 
     def __init__(self, parts: RunParts, latent: Tensor, bank: int = 0):
         self.parts = parts
+        self.decoder = parts.decoder
         self.say: Callable[[str], None] = lambda line: None
         self.decoder_changed: Callable[[FrameDecoder], None] = lambda decoder: None
         self._tiny = _load_tiny(parts)
@@ -119,7 +120,8 @@ class Memory:
     def _use(self, option: Option) -> None:
         self.option = option
         self._blocks.mode = option.mode
-        self.decoder = self._tiny if option.tiny else self.parts.decoder
+        if option.tiny and self._tiny is not None:
+            self.decoder = self._tiny
         self.decoder.checkpointing = self.recomputes
         self.decoder.one_by_one = option.mode == "offload"
 

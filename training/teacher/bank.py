@@ -96,16 +96,17 @@ class TeacherBank:
         self._outdated, self.store = self.store, MemoryStore()
 
     def _made(self, key: ClipKey) -> TeacherClip:
-        outdated = self._outdated and self._outdated.find(key)
-        return self.teacher.finished(outdated) if outdated else self.teacher.clips([key])[0]
+        outdated = None if self._outdated is None else self._outdated.find(key)
+        return self.teacher.clips([key])[0] if outdated is None else self.teacher.finished(outdated)
 
     def _confirmed(self, first: ClipKey, others: list[ClipKey]) -> TeacherClip | None:
         """The clip of ``first``, sampled now; None, and nothing is known any more, if the stored clips are another model's."""
         witness = witness_of(self.store, first, others)
-        if witness is None:
+        stored = None if witness is None else self.store.find(witness)
+        if witness is None or stored is None:
             return self.clip(first)
         (again,) = self.teacher.clips([witness])
-        if clip_difference(again, self.store.find(witness)) > noise_tolerance(self.teacher.rollout.dtype):
+        if clip_difference(again, stored) > noise_tolerance(self.teacher.rollout.dtype):
             self.store.forget()
             return None
         return again if witness == first else self.clip(first)

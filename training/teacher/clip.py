@@ -58,8 +58,8 @@ class TeacherClip:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything but the prompt, by name; inverse of ``clip_of``."""
-        found = [index for index, face in enumerate(self.faces) if face is not None]
-        faces = [self.faces[index] for index in found]
+        known = {index: face for index, face in enumerate(self.faces) if face is not None}
+        found, faces = list(known), list(known.values())
         tensors = {
             "switch_latents": self.switch_latents,
             FRAMES: self.frames[list(range(len(self.frames)))],

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import comfy.model_management
 import torch
 from torch import Tensor
 
+from ...host.memory_use import free_memory
 from ..decoding.frame_decoder import FrameDecoder
 from ..words import in_words
 from .clip import TeacherClip
@@ -69,7 +69,7 @@ class Stores:
 
 
 def _free_memory() -> int:
-    return comfy.model_management.get_free_memory(torch.device("cpu"))
+    return free_memory(torch.device("cpu"))
 
 
 def clip_bytes(decoder: FrameDecoder, latent: Tensor) -> int:

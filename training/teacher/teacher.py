@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...adapters.late_step import LateStepInjection
 from ...rewards.faces import FaceModel, largest_faces
-from ...rewards.semantic import SemanticReward
+from ...rewards.semantic import PromptScorer
 from ..decoding.frame_decoder import FrameDecoder
 from ..rollout import Rollout
 from .clip import ClipKey, TeacherClip
@@ -22,15 +22,14 @@ SCORED_TOGETHER = 8
 class Teacher:
     """Samples with the adapter asleep.
 
-    text_features: of every prompt, for the semantic reward. early_steps: what another expert has made of the
-    noise, for models that have two.
+    scorer: of the semantic reward, None without one. early_steps: what another expert has made of the noise, for models
+    that have two.
     """
 
     rollout: Rollout
     decoder: FrameDecoder
     face_model: FaceModel
-    semantic_reward: SemanticReward | None
-    text_features: Tensor | None
+    scorer: PromptScorer | None
     injection: LateStepInjection
     first_late_step: int
     early_steps: EarlySteps | None = None
@@ -75,8 +74,7 @@ class Teacher:
         if not torch.isfinite(frames).all():
             raise ValueError("vae: it makes pictures that are not made of numbers; start ComfyUI with --fp32-vae or --bf16-vae.")
         scores = None
-        if self.semantic_reward is not None:
-            text = self.text_features[prompt]
-            scores = torch.cat([self.semantic_reward.score(part, text) for part in frames.split(SCORED_TOGETHER)]).cpu()
+        if self.scorer is not None:
+            scores = torch.cat([self.scorer.score(part, prompt) for part in frames.split(SCORED_TOGETHER)]).cpu()
         faces = largest_faces(self.face_model, frames)
         return TeacherClip(prompt, switch.cpu().clone(), frames.half().cpu(), faces, scores)
