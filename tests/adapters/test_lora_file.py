@@ -82,4 +82,4 @@ def test_failed_write_leaves_the_old_file_whole(pack, tmp_path, monkeypatch):
 
 
 def test_held_out_prompt_is_the_last_one(trained):
-    assert trained.prompts[-1] == PROMPTS[-1] and trained.before.shape == trained.after.shape
+    assert trained.prompts[-1] == PROMPTS[-1] and trained.result.before.shape == trained.result.after.shape
