@@ -174,6 +174,7 @@ class TrainingRun:
             trigger_word=self.trigger_word,
             steps=self.state.step,
             settings=asdict(self.settings),
+            late_steps=self._late_steps,
         )
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
@@ -269,7 +270,7 @@ class TrainingRun:
             similarities=(similarities[0], similarities[1]),
             face_model=self.identity.face_model.name,
             scored=scored,
-            late_steps=len(self.sigmas) - 1 - self.first_late_step,
+            late_steps=self._late_steps,
             sampling_steps=len(self.sigmas) - 1,
             clips=clips,
             memory=self.memory.sentence,
@@ -289,6 +290,11 @@ class TrainingRun:
                 f"filename_prefix: {self.lora_path.name} cannot be written ({error.strerror}); "
                 f"free some space on the disk of {self.lora_path.parent}."
             ) from error
+
+    @property
+    def _late_steps(self) -> int:
+        """Of a video: those inside the window."""
+        return len(self.sigmas) - 1 - self.first_late_step
 
     @property
     def _held_out(self) -> ClipKey:
@@ -332,7 +338,7 @@ class TrainingRun:
         size = self._bank_bytes(decoder)
         parts = RunParts(
             self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
-            self.adapter, self.settings, min(self.settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
+            self.adapter, self.settings, min(self.settings.gradient_steps, self._late_steps),
         )  # fmt: skip
         return Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
 
