@@ -80,11 +80,11 @@ class LateStepNotice:
         if late < 2 or late / steps <= FAR * meant / of:
             return ""
         if trained:
-            window, scheduler = f"it was trained for {meant} of {of}", self.info.settings.get("scheduler")
+            window, scheduler = f"it was trained for {meant} of {of}", f"of its training ({self.info.settings.get('scheduler')})"
         else:
             window, scheduler = f"its window means {max(1, round(meant))}", "simple"
         return (
-            f"The LoRA acted in {late} of {steps} steps, {window}: layout and motion change more; scheduler {scheduler} fits it."
+            f"The LoRA acted in {late} of {steps} steps, {window}: layout and motion change more; use the scheduler {scheduler}."
         )
 
     def _trained_steps(self) -> tuple[int, int] | None:

@@ -14,11 +14,12 @@ from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
 from ..rewards.augmentation import AUGMENTATIONS
 from ..training.run import TrainingRun
-from ..training.settings import CHECKPOINTING, PRESETS, SCHEDULES, TrainingSettings, apply_preset, fill_defaults
+from ..training.settings import CHECKPOINTING, PRESETS, SCHEDULES, TrainingSettings, apply_preset, fill_defaults, follow_sigmas
 from ..training.state import StepRecord
 from ..training.teacher.location import BANKS
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
+from .connected_sigmas import whole_schedule
 from .train_progress import TrainProgress, side_by_side
 from .training_result import result_pictures
 from .video_latent import clip_size, empty_latent
@@ -354,6 +355,12 @@ class TrainAdapter(io.ComfyNode):
                     tooltip="For models of two experts (Wan 2.2 14B): the high-noise one, which makes the first "
                     "steps and is not trained. model is then the low-noise one.",
                 ),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Noise levels of the training videos, from a scheduler node such as LTXVScheduler; scheduler "
+                    "and sampling_steps are then ignored, and start_percent counts these steps. Sample with the same.",
+                ),
             ],
             outputs=[
                 LoraModelType.Output(display_name="lora", tooltip="For Apply Late-Step Identity LoRA; also saved."),
@@ -393,6 +400,7 @@ class TrainAdapter(io.ComfyNode):
         bank_folder,
         semantic_reward=None,
         high_noise_model=None,
+        sigmas=None,
         **settings,
     ) -> io.NodeOutput:
         if clip is None:
@@ -402,6 +410,9 @@ class TrainAdapter(io.ComfyNode):
         trigger_word = trigger_word.strip()
         lines = parse(prompts)
         _check_prompts(lines, trigger_word)
+        settings = fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults)
+        if sigmas is not None:
+            settings = follow_sigmas(settings, whole_schedule(sigmas, model))
         run = TrainingRun(
             model=model,
             clip=clip,
@@ -411,7 +422,7 @@ class TrainAdapter(io.ComfyNode):
             prompts=lines,
             negative_prompt=negative_prompt,
             latent=empty_latent(model, vae, width, height, length),
-            settings=fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults),
+            settings=settings,
             trigger_word=trigger_word,
             lora_path=_lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,

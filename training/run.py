@@ -30,7 +30,7 @@ from .objective import Objective
 from .report import clip_similarity
 from .result import TrainingResult
 from .rollout import Conditioning, Rollout, with_rollout
-from .schedule import first_late_step
+from .schedule import first_late_step, last_share
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
 from .teacher.bank import BankProgress, TeacherBank, sampled_by_build
@@ -109,8 +109,12 @@ class TrainingRun:
         self.teacher_clips = teacher_clips
 
         schedule = self.model.get_model_object("model_sampling")
-        self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
-        self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
+        if settings.sigmas:
+            self.sigmas = torch.tensor(settings.sigmas)
+            self.window = last_share(self.sigmas, settings.start_percent)
+        else:
+            self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
+            self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
         self.first_late_step = first_late_step(
             self.sigmas, self.window, settings.start_percent, settings.scheduler, high_noise_model is not None
         )
@@ -121,7 +125,10 @@ class TrainingRun:
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
             self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
             self.changed = changed_settings(lora_path, settings) if resume else []
-        self.injection = LateStepInjection(self.adapter.residuals(), settings.start_percent, WINDOW_END)
+        self.injection = LateStepInjection(
+            self.adapter.residuals(), settings.start_percent, WINDOW_END,
+            switch_sigma=self.window.start if settings.sigmas else None,
+        )  # fmt: skip
         self.injection.attach(self.model)
         self.reward_networks = [managed(self.identity.face_model.networks)]
         if semantic_reward is not None:
@@ -174,7 +181,7 @@ class TrainingRun:
             trigger_word=self.trigger_word,
             steps=self.state.step,
             settings=asdict(self.settings),
-            late_steps=self._late_steps,
+            late_steps=len(self.sigmas) - 1 - self.first_late_step,
         )
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
@@ -270,7 +277,7 @@ class TrainingRun:
             similarities=(similarities[0], similarities[1]),
             face_model=self.identity.face_model.name,
             scored=scored,
-            late_steps=self._late_steps,
+            late_steps=len(self.sigmas) - 1 - self.first_late_step,
             sampling_steps=len(self.sigmas) - 1,
             clips=clips,
             memory=self.memory.sentence,
@@ -290,11 +297,6 @@ class TrainingRun:
                 f"filename_prefix: {self.lora_path.name} cannot be written ({error.strerror}); "
                 f"free some space on the disk of {self.lora_path.parent}."
             ) from error
-
-    @property
-    def _late_steps(self) -> int:
-        """Of a video: those inside the window."""
-        return len(self.sigmas) - 1 - self.first_late_step
 
     @property
     def _held_out(self) -> ClipKey:
@@ -338,7 +340,7 @@ class TrainingRun:
         size = self._bank_bytes(decoder)
         parts = RunParts(
             self.model, self.architecture, decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
-            self.adapter, self.settings, min(self.settings.gradient_steps, self._late_steps),
+            self.adapter, self.settings, min(self.settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
         )  # fmt: skip
         return Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
 
