@@ -5,8 +5,6 @@ import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 
-from devkit.family_world import FamilyWorld
-
 
 class Counting:
     """A backend that runs what it is given as it is, and counts it."""
@@ -26,11 +24,11 @@ def nothing_traced():
     torch._dynamo.reset()
 
 
-def compiled(model, backend="eager"):
+def compiled(model, backend="eager", **options):
     """As the core's TorchCompileModel does it, which lists no backend that needs no compiler."""
     with torch.inference_mode():
         patched = model.clone(disable_dynamic=True)
-        set_torch_compile_wrapper(patched, backend=backend, options={"guard_filter_fn": skip_torch_compile_dict})
+        set_torch_compile_wrapper(patched, backend=backend, options={"guard_filter_fn": skip_torch_compile_dict}, **options)
     return patched
 
 
@@ -94,9 +92,8 @@ def test_outside_the_window_a_compiled_model_gives_the_same_bits(demo):
     assert torch.equal(demo.sample(late, **before), demo.sample(base, **before))
 
 
-def test_lora_acts_on_a_model_that_inductor_compiled(demo, tmp_path):
-    world = FamilyWorld(demo, "wan21", tmp_path)
-    base = compiled(world.model, "inductor")
-    assert_close(world.sample(base), world.base_clip)
-    assert_close(world.sample(world.apply(base, world.random_lora())), world.late_clip)
-    assert (world.base_clip - world.late_clip).abs().max() > 1e-2
+def test_lora_acts_in_a_block_that_inductor_compiled(demo, clips):
+    """One block of the model, as other packs' compile nodes take them; a whole model takes inductor minutes."""
+    base = compiled(demo.model, "inductor", keys=["diffusion_model.blocks.1"])
+    assert_close(demo.sample(base), clips["base"])
+    assert_close(demo.sample(demo.apply(base, demo.random_lora(0))), clips["lora"])
