@@ -57,7 +57,7 @@ def test_clips_of_the_oracle_differ(clips):
 
 @pytest.mark.parametrize("compile_first", [True, False])
 @pytest.mark.parametrize("base_first", [True, False])
-def test_lora_acts_in_either_order_of_the_nodes(demo, clips, compile_first, base_first):
+def test_lora_acts_in_either_order_of_the_nodes_and_says_nothing_else(demo, clips, compile_first, base_first, caplog):
     lora, base = demo.random_lora(0), compiled(demo.model)
     late = demo.apply(base, lora) if compile_first else compiled(demo.apply(demo.model, lora))
     if base_first:
@@ -65,6 +65,7 @@ def test_lora_acts_in_either_order_of_the_nodes(demo, clips, compile_first, base
     assert_close(demo.sample(late), clips["lora"])
     assert_close(demo.sample(base), clips["base"])
     assert_close(demo.sample(late), clips["lora"])
+    assert "effect" not in " ".join(record.getMessage() for record in caplog.records if record.name == "root")
 
 
 def test_everything_on_one_compiled_model_needs_one_graph_more_than_the_base(demo, clips):
