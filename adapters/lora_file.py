@@ -30,7 +30,7 @@ class AdapterInfo:
 
     base_model: architecture name. start_percent, end_percent: the window, 0 = first step.
     switch_sigma: noise level at start_percent in the model it was trained on.
-    settings: the training settings, for the record.
+    settings: the training settings, for the record. late_steps: of a training video, 0 if unknown.
     """
 
     base_model: str
@@ -42,6 +42,7 @@ class AdapterInfo:
     trigger_word: str
     steps: int
     settings: dict
+    late_steps: int = 0
 
 
 class LateStepLora(dict):

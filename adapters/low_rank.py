@@ -20,35 +20,28 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(down)
         self.up = nn.Parameter(up)
         self.scale = scale
-        self._cast: tuple[Tensor, Tensor] | None = None
 
-    def add_to(self, output: Tensor, x: Tensor) -> Tensor:
-        """Add the residual to ``output`` [..., out_features], which the linear gave for ``x`` [..., in_features].
+    @property
+    def trained(self) -> bool:
+        """Whether its weights collect gradients."""
+        return self.down.requires_grad
+
+    def weights(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """down and scale * up as ``add_to`` takes them, differentiable where they are trained."""
+        return self.down.to(device, dtype), (self.up * self.scale).to(device, dtype)
+
+    def add_to(self, output: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """``output`` [..., out_features] of the linear for ``x`` [..., in_features], with the residual of ``weights`` added.
 
         In place where no gradient is wanted.
         """
-        down, up = self._weights_like(x)
         hidden = F.linear(x, down).flatten(0, -2)
         rows, features = len(up), output.shape[-1]
         if _may_write(output, x):
-            output.view(-1, features)[:, :rows].addmm_(hidden, up.t(), alpha=self.scale)
+            output.view(-1, features)[:, :rows].addmm_(hidden, up.t())
             return output
         up = F.pad(up, (0, 0, 0, features - rows)).to(output.dtype)
-        return torch.addmm(output.flatten(0, -2), hidden.to(output.dtype), up.t(), alpha=self.scale).view_as(output)
-
-    def _weights_like(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """down and up in type and place of ``x``; kept while they are not trained."""
-        if self.down.requires_grad:
-            return self.down.to(x), self.up.to(x)
-        cast = self._cast  # the threads of several GPUs share it
-        if cast is None or (cast[0].dtype, cast[0].device) != (x.dtype, x.device):
-            with torch.inference_mode(False):  # so that a training on top can differentiate through it
-                cast = self._cast = self.down.to(x), self.up.to(x)
-        return cast
-
-    def _apply(self, *args, **kwargs):
-        self._cast = None  # the host moves us because it needs the memory
-        return super()._apply(*args, **kwargs)
+        return torch.addmm(output.flatten(0, -2), hidden.to(output.dtype), up.t()).view_as(output)
 
 
 class LowRankConv2d(LowRank):
@@ -58,10 +51,9 @@ class LowRankConv2d(LowRank):
         super().__init__(down, up, scale)
         self._stride, self._padding, self._dilation = layer.stride, layer.padding, layer.dilation
 
-    def add_to(self, output: Tensor, x: Tensor) -> Tensor:
-        down, up = self._weights_like(x)
+    def add_to(self, output: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
         residual = F.conv2d(F.conv2d(x, down, None, self._stride, self._padding, self._dilation), up)
-        return torch.add(output, residual, alpha=self.scale, out=output if _may_write(output, x) else None)
+        return torch.add(output, residual, out=output if _may_write(output, x) else None)
 
 
 def _may_write(output: Tensor, x: Tensor) -> bool:

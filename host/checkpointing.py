@@ -16,8 +16,8 @@ from comfy.patcher_extension import PatcherInjection, WrappersMP
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..adapters.acting import acting_now
 from ..adapters.architectures import Architecture
-from ..adapters.late_step import at_sigma, current_sigma
 from .autograd import differentiable_kernels
 from .saved_tensors import kept_on_cpu, saved_tensors_survive
 
@@ -89,7 +89,7 @@ class BlockCheckpointing:
         def run(*args, **kwargs):
             if self.mode not in ("blocks", "offload") or not torch.is_grad_enabled():
                 return forward(*args, **kwargs)
-            sigma = current_sigma()  # the gate of the adapter has to be in backward where it is now
+            adapters_as_now = acting_now()  # what acts now has to act in backward
             values = [*args, *kwargs.values()]
             tensors = {place: value for place, value in enumerate(values) if isinstance(value, Tensor)}
             # The host rewrites its option dictionaries from block to block. What is kept for backward must not
@@ -103,7 +103,7 @@ class BlockCheckpointing:
                 given = list(constants)
                 for place, tensor in zip(places, inputs):
                     given[place] = tensor.clone() if self.architecture.mutates_saved_tensors else tensor
-                with at_sigma(sigma), differentiable_kernels():
+                with adapters_as_now(), differentiable_kernels():
                     return forward(*given[:positional], **dict(zip(names, given[positional:])))
 
             # What needs no gradient is the same tensor in every block: copies would only add to it.

@@ -1,5 +1,6 @@
 """Apply Late-Step Identity LoRA: the adapter acts in the last steps of sampling and nowhere else."""
 
+import math
 import os
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from comfy_api.latest import io
 from ..adapters.host_lora import residuals_for
 from ..adapters.late_step import LateStepInjection
 from ..adapters.lora_file import AdapterInfo, LateStepLora, load_info
+from .late_step_notice import LateStepNotice
 from .wire_types import CATEGORY, LoraModelType
 
 FROM_FILE = -1.0
+AS_TRAINED, PERCENT = "as trained", "percent"
 NO_LORA = "[None]"
 DEFAULT_START = 0.75
 DEFAULT_END = 1.0
@@ -27,6 +30,7 @@ class ApplyLateStepLora(io.ComfyNode):
             category=CATEGORY,
             description="Lets a LoRA act only in a window of the sampling steps. The early steps, which decide layout "
             "and motion, stay those of the base model. Works with any sampler and next to any style LoRA, in any order.",
+            hidden=[io.Hidden.unique_id],
             search_aliases=["identity lora", "face lora", "scheduled lora", "lora steps", "PersonalVideo"],
             inputs=[
                 io.Model.Input("model", tooltip="The video model; style LoRAs may be on it already or follow later."),
@@ -52,7 +56,7 @@ class ApplyLateStepLora(io.ComfyNode):
                     max=1.0,
                     step=0.001,
                     tooltip="Where the window opens: 0 is the first, noisiest step, 0.75 the last quarter. Lower: more "
-                    "alike, and layout and motion change too. -1 takes the value stored in the LoRA, 0.75 if it has none.",
+                    "alike, and layout and motion change too. -1 takes the window stored in the LoRA, 0.75 if it has none.",
                 ),
                 io.Float.Input(
                     "end_percent",
@@ -67,6 +71,16 @@ class ApplyLateStepLora(io.ComfyNode):
                 LoraModelType.Input(
                     "lora", optional=True, tooltip="A LoRA straight from Train PersonalVideo Adapter; used instead of lora_name."
                 ),
+                io.Combo.Input(
+                    "window",
+                    options=[AS_TRAINED, PERCENT],
+                    default=AS_TRAINED,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How the window stored in the LoRA is read where start_percent is -1. as trained: it opens at "
+                    "the noise level of the training, with any shift, scheduler and number of steps, and always in the "
+                    "last step. percent: at the same share of the model's noise schedule.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="For any sampler; outside the window as before.")],
         )
@@ -77,7 +91,7 @@ class ApplyLateStepLora(io.ComfyNode):
         return os.path.getmtime(path) if path else None
 
     @classmethod
-    def execute(cls, model, lora_name, strength_model, start_percent, end_percent, lora=None) -> io.NodeOutput:
+    def execute(cls, model, lora_name, strength_model, start_percent, end_percent, lora=None, window=AS_TRAINED) -> io.NodeOutput:
         if lora is None and lora_name == NO_LORA:
             raise ValueError("lora_name: choose a LoRA, or connect one to the lora input.")
         if lora is None:
@@ -90,10 +104,22 @@ class ApplyLateStepLora(io.ComfyNode):
         if strength_model == 0 or start == end:
             return io.NodeOutput(model)
 
+        as_trained = start_percent == FROM_FILE and window == AS_TRAINED
+        node_id = cls.hidden.unique_id if cls.hidden else None
         residuals = residuals_for(model, lora, strength_model, lora_name)
         patched = model.clone()
-        LateStepInjection(residuals, start, end).attach(patched)
+        LateStepInjection(
+            residuals, start, end,
+            switch_sigma=_switch_sigma(info) if as_trained else None, holds_last_step=as_trained,
+            after_sampling=LateStepNotice(node_id, lora_name, info, start, end, start_percent == FROM_FILE),
+        ).attach(patched)  # fmt: skip
         return io.NodeOutput(patched)
+
+
+def _switch_sigma(info: AdapterInfo | None) -> float | None:
+    """The noise level that the window was trained from; None if the file tells none."""
+    sigma = info.switch_sigma if info else None
+    return sigma if isinstance(sigma, (int, float)) and 0 < sigma < math.inf else None
 
 
 def _tensors(path: Path) -> dict:

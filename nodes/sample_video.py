@@ -5,8 +5,10 @@ from fractions import Fraction
 import comfy.samplers
 import nodes as core_nodes
 from comfy_api.latest import Types, io
+from comfy_extras.nodes_custom_sampler import SamplerCustom
 
 from ..adapters.architectures import defaults_of
+from .connected_sigmas import noise_levels
 from .synthetic_video import SyntheticVideo
 from .video_latent import check_vae_fits, clip_size, empty_latent
 from .wire_types import CATEGORY
@@ -100,6 +102,12 @@ class SampleVideo(io.ComfyNode):
                 io.Latent.Input(
                     "latent_image", optional=True, tooltip="Latents to start from; width, height and length are then ignored."
                 ),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Noise levels, from a scheduler node such as LTXVScheduler; steps and scheduler are then "
+                    "ignored. Use those of the training.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="As the core KSampler gives it."),
@@ -125,6 +133,7 @@ class SampleVideo(io.ComfyNode):
         scheduler,
         fps,
         latent_image=None,
+        sigmas=None,
     ) -> io.NodeOutput:
         defaults = defaults_of(model.model)
         if latent_image is None:
@@ -132,9 +141,16 @@ class SampleVideo(io.ComfyNode):
             latent_image = {"samples": empty_latent(model, vae, *size)}
         else:
             check_vae_fits(model, vae)
-        (latent,) = core_nodes.common_ksampler(
-            model, seed, steps or defaults.steps, cfg or defaults.cfg, sampler_name, scheduler, positive, negative, latent_image
-        )
+        cfg = cfg or defaults.cfg
+        if sigmas is None:
+            steps = steps or defaults.steps
+            latent = core_nodes.common_ksampler(
+                model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image
+            )[0]
+        else:
+            noise_levels(sigmas)
+            sampler = comfy.samplers.sampler_object(sampler_name)
+            latent = SamplerCustom.execute(model, True, seed, cfg, positive, negative, sampler, sigmas, latent_image).args[0]
         images = vae.decode(latent["samples"]).flatten(0, -4)
         video = SyntheticVideo(Types.VideoComponents(images=images, frame_rate=Fraction(fps)))
         return io.NodeOutput(latent, images, video)

@@ -10,10 +10,11 @@ from comfy_api.latest import io
 from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
 from ..training.run import TrainingRun
-from ..training.settings import TrainingSettings, apply_preset, fill_defaults
+from ..training.settings import TrainingSettings, apply_preset, fill_defaults, follow_sigmas
 from ..training.state import StepRecord
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
+from .connected_sigmas import whole_schedule
 from .lora_path import NEW_LORA, listed_name, lora_path
 from .train_inputs import train_inputs
 from .train_progress import TrainProgress, side_by_side
@@ -73,6 +74,7 @@ class TrainAdapter(io.ComfyNode):
         bank_folder,
         semantic_reward=None,
         high_noise_model=None,
+        sigmas=None,
         **settings,
     ) -> io.NodeOutput:
         if clip is None:
@@ -82,6 +84,9 @@ class TrainAdapter(io.ComfyNode):
         trigger_word = trigger_word.strip()
         lines = parse(prompts)
         _check_prompts(lines, trigger_word)
+        settings = fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults)
+        if sigmas is not None:
+            settings = follow_sigmas(settings, whole_schedule(sigmas, model))
         run = TrainingRun(
             model=model,
             clip=clip,
@@ -91,7 +96,7 @@ class TrainAdapter(io.ComfyNode):
             prompts=lines,
             negative_prompt=negative_prompt,
             latent=empty_latent(model, vae, width, height, length),
-            settings=fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults),
+            settings=settings,
             trigger_word=trigger_word,
             lora_path=lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,

@@ -328,4 +328,10 @@ def train_inputs() -> list[io.Input]:
             tooltip="For models of two experts (Wan 2.2 14B): the high-noise one, which makes the first "
             "steps and is not trained. model is then the low-noise one.",
         ),
+        io.Sigmas.Input(
+            "sigmas",
+            optional=True,
+            tooltip="Noise levels of the training videos, from a scheduler node such as LTXVScheduler; scheduler "
+            "and sampling_steps are then ignored, and start_percent counts these steps. Sample with the same.",
+        ),
     ]

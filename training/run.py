@@ -31,7 +31,7 @@ from .objective import Objective
 from .report import clip_similarity
 from .result import TrainingResult
 from .rollout import Conditioning, Rollout, with_rollout
-from .schedule import first_late_step
+from .schedule import first_late_step, last_share
 from .settings import TrainingSettings
 from .state import TrainingState, changed_settings, resumed_state, save_state, state_path
 from .teacher.bank import BankProgress, TeacherBank, sampled_by_build
@@ -110,8 +110,12 @@ class TrainingRun:
         self.teacher_clips = teacher_clips
 
         schedule = self.model.get_model_object("model_sampling")
-        self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
-        self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
+        if settings.sigmas:
+            self.sigmas = torch.tensor(settings.sigmas)
+            self.window = last_share(self.sigmas, settings.start_percent)
+        else:
+            self.sigmas = comfy.samplers.calculate_sigmas(schedule, settings.scheduler, settings.sampling_steps)
+            self.window = SigmaWindow.from_percent(schedule, settings.start_percent, WINDOW_END)
         self.first_late_step = first_late_step(
             self.sigmas, self.window, settings.start_percent, settings.scheduler, high_noise_model is not None
         )
@@ -122,7 +126,10 @@ class TrainingRun:
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
             self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
             self.changed = changed_settings(lora_path, settings) if resume else []
-        self.injection = LateStepInjection(self.adapter.residuals(), settings.start_percent, WINDOW_END)
+        self.injection = LateStepInjection(
+            self.adapter.residuals(), settings.start_percent, WINDOW_END,
+            switch_sigma=self.window.start if settings.sigmas else None,
+        )  # fmt: skip
         self.injection.attach(self.model)
         self.reward_networks = [managed(self.identity.face_model.networks)]
         if semantic_reward is not None:
@@ -185,6 +192,7 @@ class TrainingRun:
             trigger_word=self.trigger_word,
             steps=self.state.step,
             settings=asdict(self.settings),
+            late_steps=len(self.sigmas) - 1 - self.first_late_step,
         )
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)

@@ -1,5 +1,7 @@
 """Where the late-step window begins on a sampling schedule (paper section 4.4)."""
 
+import math
+
 from torch import Tensor
 
 from ..adapters.late_step import SigmaWindow
@@ -27,6 +29,12 @@ def first_late_step(sigmas: Tensor, window: SigmaWindow, start_percent: float, s
             "which is not trained; raise it."
         )
     return first
+
+
+def last_share(sigmas: Tensor, start_percent: float) -> SigmaWindow:
+    """The window of a schedule of one's own, [steps + 1]: the last ``1 - start_percent`` of its steps, one at least."""
+    steps = len(sigmas) - 1
+    return SigmaWindow(float(sigmas[min(math.ceil(start_percent * steps), steps - 1)]), 0.0)
 
 
 def early_steps(sigmas: Tensor) -> int:

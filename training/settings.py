@@ -1,6 +1,6 @@
 """What a training run is told, with the paper's own values as presets."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..adapters.architectures import Defaults
 
@@ -56,6 +56,8 @@ class TrainingSettings:
     """The similarity above which a frame earns nothing more, 0 for none; not in the paper."""
     vae_gradient_chunks: int = 0
     """How far back the gradient reaches in VAEs that decode in chunks; 0: all the way, which is exact."""
+    sigmas: list[float] = field(default_factory=list)
+    """The noise levels of a training video, steps + 1 of them, in place of scheduler and sampling_steps; empty: theirs."""
 
 
 SCHEDULES = ("decay", "constant")
@@ -91,6 +93,11 @@ def frames_a_step(settings: TrainingSettings, scored: bool) -> int:
 def apply_preset(settings: TrainingSettings, preset: str) -> TrainingSettings:
     """Replace what the preset fixes; ``custom`` leaves everything as it is."""
     return replace(settings, **PRESETS[preset])
+
+
+def follow_sigmas(settings: TrainingSettings, sigmas: list[float]) -> TrainingSettings:
+    """Sample training videos at ``sigmas``, [steps + 1]."""
+    return replace(settings, sigmas=sigmas, sampling_steps=len(sigmas) - 1, scheduler="connected")
 
 
 def fill_defaults(settings: TrainingSettings, defaults: Defaults) -> TrainingSettings:

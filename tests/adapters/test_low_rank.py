@@ -18,6 +18,10 @@ def residual(pack, rows=FEATURES, convolution=None):
     return pack.adapters.low_rank.LowRank(down, up, SCALE)
 
 
+def added(part, layer, x):
+    return part.add_to(layer(x), x, *part.weights(x.dtype, x.device))
+
+
 def expected(layer, part, x):
     """The layer with the residual merged into its weight."""
     weight = layer.weight.detach().clone()
@@ -33,7 +37,7 @@ def test_residual_equals_the_merged_weight(pack, rows, gradient):
     layer, part = nn.Linear(WIDTH, FEATURES), residual(pack, rows)
     x = torch.randn(2, 3, WIDTH)
     with torch.set_grad_enabled(gradient):
-        assert torch.allclose(part.add_to(layer(x), x), expected(layer, part, x), atol=1e-5)
+        assert torch.allclose(added(part, layer, x), expected(layer, part, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("gradient", [False, True])
@@ -42,7 +46,7 @@ def test_residual_of_a_convolution_equals_the_merged_weight(pack, gradient):
     part = residual(pack, convolution=layer)
     x = torch.randn(2, WIDTH, 8, 8)
     with torch.set_grad_enabled(gradient):
-        assert torch.allclose(part.add_to(layer(x), x), expected(layer, part, x), atol=1e-5)
+        assert torch.allclose(added(part, layer, x), expected(layer, part, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [FEATURES, 8])
@@ -55,42 +59,23 @@ def test_gradient_equals_that_of_the_merged_weight(pack, rows):
         return torch.autograd.grad((output * weight).sum(), parameters)
 
     merged = F.linear(x, layer.weight + SCALE * F.pad(part.up, (0, 0, 0, FEATURES - rows)) @ part.down, layer.bias)
-    for ours, theirs in zip(gradients(part.add_to(layer(x), x)), gradients(merged)):
+    for ours, theirs in zip(gradients(added(part, layer, x)), gradients(merged)):
         assert torch.allclose(ours, theirs, atol=1e-4)
-
-
-def test_frozen_residual_is_cast_once_and_stays_as_it_is(pack):
-    layer, part = nn.Linear(WIDTH, FEATURES).to(torch.bfloat16), residual(pack).requires_grad_(False)
-    before = part.down.clone(), part.up.clone()
-    x = torch.randn(2, 3, WIDTH, dtype=torch.bfloat16)
-    with torch.inference_mode():
-        first, again = (part.add_to(layer(x), x) for _ in range(2))
-        cast = part._weights_like(x)
-        assert all(weight is kept for weight, kept in zip(part._weights_like(x), cast))
-    assert torch.equal(first, again) and first.dtype == torch.bfloat16
-    assert torch.equal(part.down, before[0]) and torch.equal(part.up, before[1])
-    assert not any(weight.is_inference() for weight in cast)
 
 
 @pytest.mark.parametrize("gradient", [False, True])
 def test_layer_may_answer_in_another_float_type(pack, gradient):
     layer, part, x = nn.Linear(WIDTH, FEATURES), residual(pack), torch.randn(2, 3, WIDTH)
     with torch.set_grad_enabled(gradient):
-        result = part.add_to(layer(x).bfloat16(), x)
+        result = part.add_to(layer(x).bfloat16(), x, *part.weights(x.dtype, x.device))
     assert result.dtype == torch.bfloat16
     assert torch.allclose(result.float(), expected(layer, part, x), rtol=0.02, atol=0.1)
-
-
-def test_cast_copies_are_given_up_when_the_residual_is_moved(pack):
-    part = residual(pack).requires_grad_(False)
-    part._weights_like(torch.zeros(1, WIDTH, dtype=torch.bfloat16))
-    assert part.to("cpu")._cast is None
 
 
 def test_trained_residual_follows_its_weights(pack):
     layer, part = nn.Linear(WIDTH, FEATURES), residual(pack)
     x = torch.randn(3, WIDTH)
     with torch.no_grad():
-        part.add_to(layer(x), x)
+        added(part, layer, x)
         part.up.mul_(2)
-        assert torch.allclose(part.add_to(layer(x), x), expected(layer, part, x), atol=1e-5)
+        assert torch.allclose(added(part, layer, x), expected(layer, part, x), atol=1e-5)

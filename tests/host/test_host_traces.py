@@ -87,15 +87,22 @@ def test_weight_that_asks_for_gradients_collects_none_and_still_asks(pack, case)
         weight.requires_grad_(False)
 
 
-def hooks(model):
-    return [name for name, module in model.model.named_modules() if module._forward_hooks]
+def replaced(model):
+    """Modules that are not computed as the host made them."""
+    return [name for name, module in model.model.named_modules() if "forward" in vars(module) or module._forward_hooks]
 
 
-def test_finished_run_that_is_kept_leaves_no_hook_on_the_model(demo, tmp_path):
-    seen = []
-    run = demo.train(tmp_path / "a.safetensors", after_step=lambda record, frames: seen.append(hooks(demo.model)))
-    assert all(seen) and not hooks(demo.model)
-    assert not run.model.is_injected
+def test_adapter_is_on_the_model_in_calls_inside_its_window_alone(demo, tmp_path):
+    def look(executor, *args, **kwargs):
+        seen.append(replaced(demo.model))
+        return executor(*args, **kwargs)
+
+    seen, watched = [], demo.model.clone()
+    watched.add_wrapper_with_key("diffusion_model", "look", look)
+    run = demo.train(tmp_path / "a.safetensors", model=watched, after_step=lambda *step: seen.append(replaced(demo.model)))
+    linears = frozenset(run.adapter.names)
+    assert {linears.intersection(names) for names in seen} == {frozenset(), linears}
+    assert not replaced(demo.model) and not run.model.is_injected
 
 
 def test_finished_run_that_is_kept_leaves_no_reward_network_loaded(demo, tmp_path):
