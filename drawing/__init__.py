@@ -1,1 +1,1 @@
-"""Pictures of text, lines and frames, drawn by Pillow alone; who draws them says what they show."""
+"""Pictures of text, lines and frames, drawn with Pillow alone. What they show is up to the caller."""

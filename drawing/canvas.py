@@ -7,26 +7,26 @@ from PIL import Image, ImageDraw
 from .fonts import font_for
 
 WHITE, INK, GREY, RULE = "#ffffff", "#1f2328", "#6b7280", "#e3e6ea"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, colour-blind safe
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, safe for the colour-blind
 
 _OVERSAMPLING = 2  # Pillow draws lines without antialiasing
 _WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
-"""The letters of Chinese, Japanese and Korean."""
+"""The characters of Chinese, Japanese and Korean."""
 _CLOSING = "\u3001\u3002\u3009\u300b\u300d\u300f\u3011\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
-"""Their punctuation that no line begins with."""
+"""The punctuation among them that no line may begin with."""
 _PIECES = re.compile(rf"\s*(?:[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+[{_CLOSING}]*)")
-"""What stays together on a line: a word, or one wide letter."""
+"""Matches what stays together on a line: a word, or one wide character."""
 
 
 class Canvas:
-    """Draws in pixels of the finished picture; `image()` returns it."""
+    """A picture to draw into, in pixels of the finished picture, which ``image()`` returns."""
 
     def __init__(self, width: float, height: float):
         self._image = Image.new("RGB", (round(width) * _OVERSAMPLING, round(height) * _OVERSAMPLING), WHITE)
         self._draw = ImageDraw.Draw(self._image)
 
     def text(self, x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "la") -> None:
-        """Text at (x, y) with a white rim; `anchor` as in Pillow, default left and top."""
+        """Write ``text`` at (x, y) with a white rim; ``anchor`` is Pillow's, by default left and top."""
         font, text = font_for(text, size * _OVERSAMPLING)
         at, rim = (x * _OVERSAMPLING, y * _OVERSAMPLING), 2 * _OVERSAMPLING
         self._draw.text(at, text, colour, font, anchor=anchor, stroke_width=rim, stroke_fill=WHITE)
@@ -44,13 +44,13 @@ class Canvas:
 
 
 def text_width(text: str, size: float) -> float:
-    """Width of one line of text in pixels."""
+    """The width of one line of text in pixels."""
     font, text = font_for(text, size * _OVERSAMPLING)
     return font.getlength(text) / _OVERSAMPLING
 
 
 def wrap(text: str, size: float, width: float, most: int) -> list[str]:
-    """Text in at most `most` lines of `width` pixels; what does not fit ends in dots."""
+    """``text`` broken into at most ``most`` lines of ``width`` pixels; if it does not fit, it ends in dots."""
     lines = [""]
     for piece in _PIECES.findall(" ".join(text.split())):
         if not lines[-1] or text_width(lines[-1] + piece, size) <= width:

@@ -13,7 +13,10 @@ _MARK = 3  # half the side of a point
 
 
 def line_chart(title: str, unit: str, x_label: str, series: Mapping[str, Sequence[float]], size: tuple[int, int]) -> Image.Image:
-    """Each series over its steps 1..n: faint as it is, strong as its moving average; gaps where not finite."""
+    """Draw each series over its steps 1..n, faintly as it is and strongly as its moving average.
+
+    The curves have gaps where values are not finite. size: (width, height) in pixels.
+    """
     values = [value for points in series.values() for value in points if _known(value)]
     canvas, plot = _frame(title, unit, values or [0.0], size)
     steps = max([1, *map(len, series.values())])
@@ -39,9 +42,10 @@ def point_chart(
     level: tuple[str, float] | None,
     size: tuple[int, int],
 ) -> Image.Image:
-    """Values at places of 1..last, joined by a line with gaps where there is none.
+    """Draw ``points`` (place, value), with places in 1..last, joined by a line that has gaps where a value is None.
 
-    include: values that the axis shows in any case. level: a rule across with its name.
+    include: values that the axis always covers. level: (name, value) of a rule across the chart. size: (width, height)
+    in pixels.
     """
     values = [value for _, value in points if _known(value)]
     levels = [level[1]] if level else []
@@ -64,7 +68,7 @@ def point_chart(
 
 
 class _Plot:
-    """The plot area in pixels, and where a value or a step lies in it."""
+    """The plot area in pixels, and the places of values and steps in it."""
 
     def __init__(self, size: tuple[int, int], low: float, high: float):
         self.left, self.right, self.top, self.bottom = _LEFT, size[0] - _RIGHT, _TOP, size[1] - _BOTTOM
@@ -78,7 +82,7 @@ class _Plot:
 
 
 def _frame(title: str, unit: str, values: list[float], size: tuple[int, int]) -> tuple[Canvas, _Plot]:
-    """Title, unit, value axis with its rules: what all charts have."""
+    """Draw what all charts have: a title, a unit, and a value axis with its rules."""
     canvas, ticks = Canvas(*size), _ticks(min(values), max(values), 4)
     plot = _Plot(size, ticks[0], ticks[-1])
     canvas.text(8, 8, title, TITLE)
@@ -108,7 +112,7 @@ def _curve(canvas: Canvas, plot: _Plot, points: Sequence[float | None], steps: i
 
 
 def _moving_average(points: Sequence[float]) -> list[float | None]:
-    """Mean over a window of a tenth of the curve, centred, shorter at its ends; None in a gap."""
+    """The mean over a centred window of a tenth of the curve, which is cut at the curve's ends; None in a gap."""
     reach = len(points) // 20
     means: list[float | None] = []
     for step, value in enumerate(points):
@@ -118,7 +122,7 @@ def _moving_average(points: Sequence[float]) -> list[float | None]:
 
 
 def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers, about that many apart, from below `low` to above `high`."""
+    """About ``about`` equal steps between round numbers, from below ``low`` to above ``high``."""
     span = high - low or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / about))
     step = next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice * about >= span * 0.999)
@@ -131,6 +135,6 @@ def _known(value: float | None) -> bool:
 
 
 def _faint(colour: str) -> str:
-    """The colour at a quarter of its strength on white."""
+    """``colour`` at a quarter of its strength on white."""
     red, green, blue = bytes.fromhex(colour[1:])
     return "#" + bytes(255 - (255 - part) // 4 for part in (red, green, blue)).hex()

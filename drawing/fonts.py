@@ -1,4 +1,4 @@
-"""A font for every text: Pillow's own, which comes with it and has little more than ASCII, or one of the computer's."""
+"""A font for every text: the one that comes with Pillow, which has little more than ASCII, or one of the computer's."""
 
 import logging
 import unicodedata
@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 
 from PIL import ImageFont
 
-# File names, which Pillow finds wherever the system keeps its fonts, and the face of a collection; the best first.
+# File names, which Pillow finds wherever the system keeps its fonts, and the face in a collection; the best come first.
 SYSTEM_FONTS = (
     # Chinese, Japanese and Korean
     ("NotoSansCJK-Regular.ttc", 2),  # Linux; face 2 is simplified Chinese
@@ -40,19 +40,19 @@ SYSTEM_FONTS = (
 )
 OMITTED = "..."
 _UNASSIGNED = "\U0010ffff"  # no font has a glyph for it
-_PROBE = 16  # pixels, at which glyphs are compared
+_PROBE = 16  # the size, in pixels, at which glyphs are compared
 
 Place = tuple[str, int]
-"""A font's file and its face."""
+"""The file of a font and its face in that file."""
 _OWN: Place = ("", 0)
 
 
 @lru_cache(1024)
 def font_for(text: str, size: float) -> tuple[ImageFont.FreeTypeFont, str]:
-    """The font for a line of text, and the text as it can write it.
+    """The font for a line of text, and the text in letters that the font has.
 
-    Pillow's own font wherever it has every letter, else the font of the computer that has the most of them. A letter
-    that it lacks loses its accent or, if that does not help, becomes dots, of which the log speaks once.
+    It is Pillow's own font if that has every letter, and otherwise the computer's font that has most of them. A letter
+    that it lacks loses its accent or, if that does not help, becomes dots, which the log mentions once.
     """
     best = _OWN
     if not all(_has(_OWN, letter) for letter in text):
@@ -82,7 +82,7 @@ def _say_omitted() -> None:
 
 @cache
 def _installed() -> tuple[Place, ...]:
-    """Those of SYSTEM_FONTS that the computer has."""
+    """The SYSTEM_FONTS that the computer has."""
     found = []
     for name, face in SYSTEM_FONTS:
         try:
@@ -94,7 +94,7 @@ def _installed() -> tuple[Place, ...]:
 
 @cache
 def _has(place: Place, letter: str) -> bool:
-    """Whether the font draws the letter otherwise than what it does not know."""
+    """Whether the font has the letter, which it then draws differently from one that it cannot have."""
     glyph, missing = (_font(place, _PROBE).getmask(each) for each in (letter, _UNASSIGNED))
     return letter.isspace() or (glyph.size, bytes(glyph)) != (missing.size, bytes(missing))
 

@@ -1,1 +1,1 @@
-"""Is it the person, does it still move, is the rest untouched: metrics, and pictures of them."""
+"""Metrics of a video, and pictures of them: does it show the person, does it move, and does it fit its prompt?"""

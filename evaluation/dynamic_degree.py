@@ -1,13 +1,13 @@
 """Dynamic Degree as VBench measures it (Huang et al., "VBench", 2024; its ``dynamic_degree.py``), and the plain flow.
 
-About 8 frames a second are looked at: each n-th, n = round(fps / 8). Of each pair of neighbours the
-strength is the mean of the top 5 percent of the flow's magnitudes, in pixels. A pair moves above
-6 x min(H, W) / 256 pixels, times 8 / fps where fps is below 8; the video moves if round(4 x N / 16)
-of its pairs do, N the frames that are looked at. VBench's score is the share of videos that move.
+About 8 frames a second are looked at: every n-th one, with n = round(fps / 8). The strength of a pair of neighbours is
+the mean of the top 5 percent of the flow's magnitudes, in pixels. A pair moves if its strength is above
+6 x min(H, W) / 256 pixels, times 8 / fps if fps is below 8; the video moves if round(4 x N / 16) of its pairs do, where N
+is the number of frames looked at. VBench's score is the share of videos that move.
 
-What differs: at least one pair has to move, also in clips of 2 frames, for which VBench's rule asks for
-none. VBench's flow is RAFT with 20 iterations, trained on FlyingChairs and FlyingThings3D
-(torchvision's C_T weights); with another one the strengths, and so the verdict, are that one's.
+Two things may differ. Here at least one pair has to move; for clips of 2 frames VBench's rule asks for none. And VBench's
+flow is RAFT with 20 iterations, trained on FlyingChairs and FlyingThings3D (torchvision's C_T weights); another flow gives
+other strengths, and so perhaps another verdict.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,19 @@ from torch import Tensor
 from .frames import every_nth, tidy
 
 FRAMES_A_SECOND = 8.0
-STRONGEST = 0.05  # share of the pixels
+STRONGEST = 0.05  # the share of the pixels whose flow counts
 THRESHOLD, THRESHOLD_SIDE = 6.0, 256.0
 PAIRS, PAIRS_FRAMES = 4, 16
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """frames: numbers of those that were looked at. strengths and means: of each pair of neighbours, mean magnitude
-    in pixels of the top 5 percent and of all pixels. threshold in pixels. needed: pairs that have to be above it."""
+    """The motion in a video.
+
+    frames: the numbers of the frames that were looked at. strengths, means: for each pair of neighbours among them, the
+    mean magnitude of the flow, in pixels, over the strongest 5 percent of the pixels and over all. threshold: the strength
+    in pixels above which a pair moves. needed: how many pairs have to move.
+    """
 
     frames: list[int]
     strengths: list[float]
@@ -37,12 +41,12 @@ class Dynamics:
 
     @property
     def strength(self) -> float:
-        """Mean strength of the pairs, in pixels; 0 for a single frame."""
+        """The mean strength of the pairs, in pixels; 0 for a single frame."""
         return _mean(self.strengths)
 
     @property
     def mean(self) -> float:
-        """Mean magnitude of the flow over all pixels and pairs, in pixels; 0 for a single frame."""
+        """The mean magnitude of the flow over all pixels and pairs, in pixels; 0 for a single frame."""
         return _mean(self.means)
 
     @property
@@ -51,7 +55,7 @@ class Dynamics:
 
     @property
     def moves(self) -> bool:
-        """VBench's verdict."""
+        """Whether the video moves, by VBench's rule."""
         return self.moving_pairs >= self.needed
 
 
@@ -63,9 +67,9 @@ def dynamic_degree(
     device: torch.device | str = "cpu",
     after_pair: Callable[[], None] = lambda: None,
 ) -> Dynamics:
-    """Of frames [F, 3, H, W], ``fps`` a second.
+    """The motion in ``frames`` [F, 3, H, W], ``fps`` a second.
 
-    flow: two frames [3, H, W] in 0..1 on ``device`` -> [2, H, W] in pixels.
+    flow(first, second): the flow [2, H, W] in pixels between two frames [3, H, W] in 0..1, all on ``device``.
     """
     places = every_nth(len(frames), fps, FRAMES_A_SECOND)
     strengths, means = [], []

@@ -1,13 +1,14 @@
-"""Face Similarity as ConsisID measures it (Yuan et al., "Identity-Preserving Text-to-Video Generation by Frequency
-Decomposition", 2024; its ``eval/get_facesim_fid.py``), to any number of reference photos.
+"""Face Similarity as ConsisID measures it, to any number of reference photos.
 
-16 evenly spaced frames (``evenly_spaced``); of each the largest face; where the detector finds none,
-once more with a grey border of a quarter of the height above and below and of the width left and right;
-max(0, cosine) to the reference; the mean over the frames with a face, 0 if there is none.
+The measure is that of Yuan et al., "Identity-Preserving Text-to-Video Generation by Frequency Decomposition" (2024), and
+their ``eval/get_facesim_fid.py``. It looks at 16 evenly spaced frames (``evenly_spaced``) and takes the largest face of
+each. If the detector finds none, it looks once more with a grey border of a quarter of the height above and below and a
+quarter of the width left and right. A frame scores max(0, cosine) to the reference, and the video the mean over its frames
+with a face, or 0 if there are none.
 
-Faceless frames are left out of the mean, so a video that hides the face is not punished: read the
-share of frames with a face beside it. What differs: of several references the mean of max(0, cosine)
-counts, and the detector works at its own size (ConsisID's at 320 pixels).
+Frames without a face are left out of the mean, so a video is not punished for hiding the face: read the share of frames
+with a face beside it. Two things differ from ConsisID: with several references the mean of max(0, cosine) counts, and the
+detector works at its own size (ConsisID's at 320 pixels).
 """
 
 from collections.abc import Callable
@@ -21,14 +22,16 @@ from ..rewards.faces import Face, FaceModel, Identity
 from .frames import evenly_spaced, tidy
 
 JUDGED_FRAMES = 16
-BORDER = 0.25  # of the height and the width, on each side
+BORDER = 0.25  # the border on each side, as a share of the height or width
 GREY = 128 / 255
 
 
 @dataclass(frozen=True)
 class JudgedFrame:
-    """A frame by its number from 0: similarity 0..1 and head box (left, top, right, bottom) in pixels, or None for
-    both where there is no face."""
+    """A judged frame, by its number from 0.
+
+    similarity is in 0..1 and box is the head's (left, top, right, bottom) in pixels; both are None if it has no face.
+    """
 
     index: int
     similarity: float | None
@@ -37,27 +40,27 @@ class JudgedFrame:
 
 @dataclass(frozen=True)
 class FaceSimilarity:
-    """frames: the 16 judged ones; in clips that are shorter some come more than once."""
+    """How similar the faces of a video are: its 16 judged ``frames``, some of which repeat if the clip is shorter."""
 
     frames: list[JudgedFrame]
 
     @property
     def score(self) -> float:
-        """Mean over the frames with a face, 0..1; 0 where no frame has one."""
+        """The mean similarity of the frames with a face, 0..1; 0 if no frame has one."""
         known = [frame.similarity for frame in self.frames if frame.similarity is not None]
         return sum(known) / len(known) if known else 0.0
 
     @property
     def share(self) -> float:
-        """Share of the judged frames that have a face, 0..1."""
+        """The share of the judged frames that have a face, 0..1."""
         return sum(frame.similarity is not None for frame in self.frames) / len(self.frames)
 
 
 @torch.no_grad()
 def reference_embeddings(identity: Identity, judge: FaceModel) -> Tensor:
-    """What ``judge`` makes of the identity's photos: unit embeddings [R, D], R the photos in which it finds a face.
+    """The embeddings [R, D], each of length 1, that ``judge`` gives the R of the identity's photos in which it finds a face.
 
-    ValueError: it finds none in any of them.
+    Raises ValueError if it finds a face in none of them.
     """
     pictures = identity.photos or identity.crops
     found = [_recognize(judge, picture)[0] for picture in pictures]
@@ -74,7 +77,7 @@ def reference_embeddings(identity: Identity, judge: FaceModel) -> Tensor:
 def face_similarity(
     judge: FaceModel, frames: Tensor, references: Tensor, after_frame: Callable[[], None] = lambda: None
 ) -> FaceSimilarity:
-    """Of frames [F, 3, H, W] to reference embeddings [R, D] of the same judge."""
+    """The similarity of the faces in ``frames`` [F, 3, H, W] to reference embeddings [R, D] of the same judge."""
     places = evenly_spaced(len(frames), JUDGED_FRAMES)
     judged = {}
     for index in sorted(set(places)):
@@ -88,7 +91,7 @@ def face_similarity(
 
 
 def _recognize(judge: FaceModel, picture: Tensor) -> tuple[Tensor | None, tuple[float, ...] | None]:
-    """Embedding [D] and head box of the largest face of a picture [3, H, W]; None and None without one."""
+    """The embedding [D] and head box of the largest face in a picture [3, H, W], or None and None if it has no face."""
     height, width = picture.shape[-2:]
     picture = tidy(picture, judge.device)
     for top, left in ((0, 0), (int(BORDER * height), int(BORDER * width))):

@@ -1,29 +1,30 @@
-"""Which frames of a clip a metric looks at, and how it gets them."""
+"""The frames of a clip that a metric looks at, and the form in which it gets them."""
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 SMALLEST_SIDE = 32  # pixels
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """``count`` of the frames 0 .. total - 1, the first and the last among them, places rounded down; short clips
-    repeat frames. The same as NumPy's ``linspace(0, total - 1, count, dtype=int)``."""
+    """``count`` evenly spaced numbers out of 0 .. total - 1, the first and the last among them.
+
+    Places are rounded down, and numbers repeat if there are too few: NumPy's ``linspace(0, total - 1, count, dtype=int)``.
+    """
     if count == 1:
         return [0]
     return [place * (total - 1) // (count - 1) for place in range(count)]
 
 
 def every_nth(total: int, fps: float, wanted: float) -> list[int]:
-    """About ``wanted`` frames a second: each n-th from the first, n = round(fps / wanted), at least 1."""
+    """The numbers of about ``wanted`` frames a second: every n-th from the first, with n = round(fps / wanted) or 1."""
     return list(range(0, total, max(1, round(fps / wanted))))
 
 
 def frames_of(images: Tensor) -> Tensor:
-    """The host's IMAGE [F, H, W, C] as frames [F, 3, H, W] without alpha; a view, values as they are.
+    """The host's IMAGE [F, H, W, C] as frames [F, 3, H, W] without alpha: a view, with unchanged values.
 
-    ValueError: no frame, or sides of less than SMALLEST_SIDE pixels.
+    Raises ValueError if there is no frame or a side has fewer than SMALLEST_SIDE pixels.
     """
     if images.ndim != 4 or not images.numel():
         raise ValueError("images: there is no frame in it; connect the frames of a video.")
@@ -37,11 +38,5 @@ def frames_of(images: Tensor) -> Tensor:
 
 
 def tidy(frames: Tensor, device: torch.device | str) -> Tensor:
-    """On the device as float32 in 0..1, what is no number black."""
+    """``frames`` on ``device`` as float32, clamped to 0..1, with 0 for nan."""
     return frames.to(device, torch.float32).nan_to_num(0, 1, 0).clamp(0, 1)
-
-
-def to_picture(frame: Tensor) -> Image.Image:
-    """A frame [3, H, W] in 0..1, each of its pixels."""
-    pixels = (frame.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(pixels)

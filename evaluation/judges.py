@@ -1,13 +1,13 @@
-"""Is a judge independent of the reward? A recognizer that was rewarded, or its twin, praises its own work."""
+"""Whether a judge is independent of the reward: a recognizer that was rewarded, or its twin, praises its own work."""
 
 from ..rewards.faces import FaceModel
 
 
 def judge_warning(reward: FaceModel, judge: FaceModel) -> str | None:
-    """One sentence if ``judge`` cannot judge what ``reward`` was optimised for; None if it can.
+    """A sentence if ``judge`` cannot judge what was optimised for ``reward``, or None if it can.
 
-    It cannot with the same weights, nor with the same architecture trained on the same data. Of two
-    recognizers in one face model, one is enough.
+    It cannot if both have the same weights, or the same architecture trained on the same data. If a face model has two
+    recognizers, one in common is enough.
     """
     if set(reward.fingerprints) & set(judge.fingerprints):
         reason = "is the very network that training rewarded"
@@ -22,5 +22,5 @@ def judge_warning(reward: FaceModel, judge: FaceModel) -> str | None:
 
 
 def _networks(face_model: FaceModel) -> set[str]:
-    """Of the recognizers whose architecture and training data are known."""
+    """Names for those recognizers of ``face_model`` whose architecture and training data are known."""
     return {name.strip() for name in face_model.network_name.split("+") if name.strip()}

@@ -1,27 +1,27 @@
-"""Dense optical flow after Lucas and Kanade (1981), from coarse to fine, for where no learned flow is at hand.
+"""Dense optical flow after Lucas and Kanade (1981), from coarse to fine, for when no learned flow is available.
 
-Our own, so that it is the same on every computer and runs where the frames are: of the libraries
-that have a classical flow (OpenCV, scikit-image) ComfyUI brings none.
+It is our own, so that it is the same on every computer and runs where the frames are; ComfyUI brings none of the libraries
+that have a classical flow (OpenCV, scikit-image).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LONGEST_SIDE = 384  # pixels; larger frames are reduced to it, and their flow enlarged
-COARSEST_SIDE = 16  # of the shorter side at the top of the pyramid
-SMOOTHING, WINDOW = 1.0, 2.0  # standard deviations in pixels: of the noise filter, and of the window of a place
-ITERATIONS = 4  # a level; more of them follow single wrong vectors further
-LONGEST_STEP = 1.0  # pixels that an iteration may add, where the linear model holds
-FLATNESS = 5e-4  # squared gradient, colours in 0..1, below which a place says nothing and keeps its coarser flow
-UNLIKE = 0.05  # difference of colours from which a pixel counts less, as it shows something else
-NOISE = 0.005  # difference of colours that is no reason to believe in movement
-MEDIAN_SIDE = 5  # of the filter that takes out single wrong vectors
+LONGEST_SIDE = 384  # pixels; larger frames are reduced to it, and their flow is enlarged
+COARSEST_SIDE = 16  # pixels of the shorter side at the top of the pyramid
+SMOOTHING, WINDOW = 1.0, 2.0  # standard deviations, in pixels, of the noise filter and of the window around a place
+ITERATIONS = 4  # on each level; more of them follow single wrong vectors further
+LONGEST_STEP = 1.0  # pixels that an iteration may add, within which the linear model holds
+FLATNESS = 5e-4  # with a smaller squared gradient (colours in 0..1) a place tells nothing and keeps its coarser flow
+UNLIKE = 0.05  # a pixel counts less from this difference of colours on, as it shows something else
+NOISE = 0.005  # so small a difference of colours is no evidence of motion
+MEDIAN_SIDE = 5  # pixels, of the filter that removes single wrong vectors
 
 
 @torch.no_grad()
 def lucas_kanade(first: Tensor, second: Tensor) -> Tensor:
-    """Flow [2, H, W] (x, y) in pixels from one frame [3, H, W] in 0..1 to the next: what is at p moves to p + flow."""
+    """The flow [2, H, W] (x, y), in pixels, from a frame [3, H, W] in 0..1 to the next: what is at p moves to p + flow."""
     height, width = first.shape[-2:]
     shrink = min(1.0, LONGEST_SIDE / max(height, width))
     size = max(1, round(height * shrink)), max(1, round(width * shrink))
@@ -36,7 +36,7 @@ def lucas_kanade(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _refine(start: Tensor, end: Tensor, flow: Tensor) -> Tensor:
-    """A level: iterated least squares of each window, then at each place the flow that explains it best."""
+    """One level: refine ``flow`` by iterated least squares in each window, then choose the best flow for each place."""
     before = flow
     dx, dy = _gradient(start)
     products = torch.cat([_sum(dx * dx), _sum(dx * dy), _sum(dy * dy)], 1)
@@ -54,7 +54,7 @@ def _refine(start: Tensor, end: Tensor, flow: Tensor) -> Tensor:
 
 
 def _best(start: Tensor, end: Tensor, flows: list[Tensor]) -> Tensor:
-    """At each place the flow after which its window differs least; a later one has to be better by NOISE."""
+    """For each place, the one of ``flows`` whose window differs least; a later one has to be better by NOISE."""
     errors = []
     for flow in flows:
         seen, inside = _follow(end, flow)
@@ -65,7 +65,7 @@ def _best(start: Tensor, end: Tensor, flows: list[Tensor]) -> Tensor:
 
 
 def _follow(frame: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """What the frame shows where the flow leads, and whether that lies inside it (1 or 0) [1, 1, H, W]."""
+    """The colours of ``frame`` where the flow leads, and [1, 1, H, W], 1 where that is inside the frame and 0 elsewhere."""
     height, width = frame.shape[-2:]
     x = torch.arange(width, device=frame.device) + flow[:, 0]
     y = torch.arange(height, device=frame.device)[:, None] + flow[:, 1]
@@ -75,7 +75,7 @@ def _follow(frame: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gradient(frame: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences along x and y."""
+    """The central differences along x and along y."""
     padded = F.pad(frame, (1, 1, 1, 1), mode="replicate")
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2

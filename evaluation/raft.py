@@ -1,4 +1,4 @@
-"""RAFT (Teed and Deng, 2020), torchvision's, from a weights file; VBench's flow is its C_T weights with 20 iterations."""
+"""torchvision's RAFT (Teed and Deng, 2020) with weights from a file; with the C_T weights it is VBench's flow."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,14 @@ from torch import Tensor
 VBENCH_WEIGHTS = "raft_large_C_T_V1-22a6c225.pth"
 ITERATIONS = 20
 MULTIPLE = 8
-SMALLEST_SIDE = 128  # pixels; its correlation pyramid takes no less
+SMALLEST_SIDE = 128  # pixels; the correlation pyramid takes no smaller frames
 
 
 class Raft:
-    """weights: the state dict of torchvision's ``raft_large``. network: for the caller to move.
+    """The flow network; the caller may move ``network`` to another device.
 
-    ValueError, the end of a sentence: weights of another network.
+    weights: the state dict of torchvision's ``raft_large``. Raises ValueError, whose message is the end of a sentence,
+    if the weights belong to another network.
     """
 
     def __init__(self, weights: Mapping[str, Tensor]):
@@ -30,9 +31,9 @@ class Raft:
 
     @torch.no_grad()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
-        """Flow [2, H, W] in pixels from one frame [3, H, W] in 0..1 to the next, on the network's device.
+        """The flow [2, H, W], in pixels, from a frame [3, H, W] in 0..1 to the next, both on the network's device.
 
-        Frames are padded by their edges to a multiple of 8; small ones are enlarged by a whole number.
+        Frames are padded to multiples of 8 by repeating their edges, and small ones are enlarged by a whole number first.
         """
         height, width = first.shape[-2:]
         enlarge = -(-SMALLEST_SIDE // min(height, width)) if min(height, width) < SMALLEST_SIDE else 1

@@ -1,4 +1,4 @@
-"""What a training run came to, as two pictures of one size: the clip before and after, and the rewards over the steps."""
+"""The outcome of a training run in two pictures of one height: a clip before and after, and the rewards over the steps."""
 
 import math
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from ..drawing.charts import LABEL, line_chart
 from ..drawing.frames import fitted, to_picture
 
 WIDTH = 512
-"""Of the pictures in pixels: their texts are readable at the width of a node."""
+"""The size of the pictures in pixels, at which their texts are readable at the width of a node."""
 
 _CAPTION, _GAP, _LOWEST, _TALLEST = 26, 6, 256, 512
 _MOST_FRAMES = 64
 
 
 def comparison_frames(before: Tensor, after: Tensor, captions: tuple[str, str]) -> tuple[list[Image.Image], int]:
-    """The clip before and after side by side, under a caption each; before, after: [F, 3, H, W] in 0..1.
+    """The frames of two clips [F, 3, H, W] in 0..1 side by side, each clip under its caption.
 
-    The second result is how many frames of the clip each one stands for: 1, but for long clips.
+    The second result says how many frames of the clips each picture stands for, which is 1 unless they are long.
     """
     every = math.ceil(len(before) / _MOST_FRAMES)
     left, right = _tiles(before[::every]), _tiles(after[::every])
@@ -39,10 +39,10 @@ def comparison_frames(before: Tensor, after: Tensor, captions: tuple[str, str]) 
 
 
 def training_plot(similarity: Sequence[float], semantic: Sequence[float] | None, height: int) -> Image.Image:
-    """Identity and semantic reward over the steps: faint as they are, strong as a moving average.
+    """The identity and semantic rewards over the steps, faintly as they are and strongly as moving averages.
 
-    similarity: to the photos, a value a training step, nan where no face was found. semantic: L_SCR likewise,
-    None if it was not rewarded.
+    similarity: to the photos, one value for each training step, nan if no face was found. semantic: L_SCR, likewise, or
+    None if it was not rewarded. height: in pixels.
     """
     size = (WIDTH if semantic is None else _half(), height)
     charts = [line_chart("Identity", "similarity to the photos", "training step", {"": similarity}, size)]
@@ -64,5 +64,5 @@ def _column(index: int) -> int:
 
 
 def _tiles(clip: Tensor) -> list[Image.Image]:
-    """Frames that fit into half of the picture."""
+    """The frames of ``clip`` as pictures that fit into half of the whole."""
     return [fitted(to_picture(frame), _half(), _TALLEST) for frame in clip]

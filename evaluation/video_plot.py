@@ -1,4 +1,4 @@
-"""One picture of how a video fares: its figures, frames with the faces that were judged, curves over time."""
+"""One picture of how a video fares: its figures, frames with the faces that were judged, and curves over time."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,11 @@ def video_plot(
     dynamics: Dynamics,
     remarks: Sequence[str],
 ) -> Image.Image:
-    """title: one line. photo [3, H, W] and frames [F, 3, H, W] in 0..1. remarks: troubles, below everything else."""
+    """The whole picture.
+
+    title: one line. photo: a reference, [3, H, W] in 0..1. frames: the video, [F, 3, H, W] in 0..1. remarks: what may be
+    wrong with the figures, written below everything else.
+    """
     parts = [
         _head(title, figures),
         _strip(photo, frames, _shown(faces)),
@@ -65,7 +69,7 @@ def video_plot(
 
 
 def _head(title: str, figures: Sequence[Row]) -> Image.Image:
-    """The title, and below it every figure: large, with its name in grey."""
+    """The title, and below it the figures in large type, each with its name in grey."""
     lines = -(-len(figures) // _FIGURES_IN_A_ROW)
     canvas = Canvas(WIDTH, 56 + lines * _FIGURE_HEIGHT)
     width = (WIDTH - 2 * _MARGIN) / _FIGURES_IN_A_ROW
@@ -81,7 +85,7 @@ def _head(title: str, figures: Sequence[Row]) -> Image.Image:
 
 
 def _strip(photo: Tensor, frames: Tensor, shown: Sequence[JudgedFrame]) -> Image.Image:
-    """A photo, then frames with a box around the judged face, as high as the page has room; below each its similarity."""
+    """The photo and the frames, as large as fits, with a box around each judged face and its similarity below."""
     tiles = [("a photo", to_picture(photo), None)]
     for frame in shown:
         similarity = NO_FACE if frame.similarity is None else f"{frame.similarity:.2f}"

@@ -1,4 +1,4 @@
-"""The figures of a video as a table: to read on the node, to paste, to draw into the plot."""
+"""The figures of a video as a table, to read on the node, to paste elsewhere, and to draw into the plot."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ NOT_MEASURED = "not measured"
 
 
 class Row(NamedTuple):
-    """A figure, or what stands in its place: how says what it is, or why there is none."""
+    """A figure, or a mark in its place; ``how`` says what it is, or why there is none."""
 
     metric: str
     value: str
@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
 
 def face_rows(faces: FaceSimilarity, judge: str, used: int, photos: int) -> list[Row]:
-    """used: in how many of the photos the judge found a face."""
+    """The figures of the faces. used: in how many of the ``photos`` the judge found one."""
     judged = len(faces.frames)
     repeated = ", some of them twice or more" if len({frame.index for frame in faces.frames}) < judged else ""
     seen = round(faces.share * judged)
@@ -41,7 +41,7 @@ def face_rows(faces: FaceSimilarity, judge: str, used: int, photos: int) -> list
 
 
 def motion_rows(dynamics: Dynamics, flow: str, remark: str) -> list[Row]:
-    """flow: name of the network or method. remark: why it is not VBench's, or empty."""
+    """The figures of the motion. flow: the name of the network or method. remark: why it is not VBench's, or empty."""
     names = ("Dynamic Degree", "Flow, strongest 5 %", "Flow, all pixels")
     if not dynamics.strengths:
         return [Row(name, NOT_MEASURED, "the video has a single frame at 8 frames a second") for name in names]
@@ -58,7 +58,7 @@ def motion_rows(dynamics: Dynamics, flow: str, remark: str) -> list[Row]:
 
 
 def clip_rows(scorer: str, frames: Tensor, text: Tensor | None, photos: Tensor) -> list[Row]:
-    """Of unit features: frames [F, D], text [D] or None where there is no prompt, photos [R, D]."""
+    """The figures by CLIP from features of length 1: frames [F, D], photos [R, D], and text [D], None without a prompt."""
     steady = temporal_consistency(frames)
     return [
         Row("Temporal Consistency", f"{steady:.4f}", f"mean cosine of neighbouring frames; features: {scorer}")
@@ -76,7 +76,7 @@ def missing_clip_rows() -> list[Row]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """A Markdown table with columns in line, so that it reads well as plain text, too."""
+    """A Markdown table whose columns are aligned, so that it reads well as plain text too."""
     table = [Row("Metric", "Value", "How"), *(Row(*(cell.replace("|", "/") for cell in row)) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(2)]
 

@@ -1,9 +1,8 @@
-"""Interchange with diffusers and peft: the adapter's file in their formats, its window in their pipelines.
+"""Interchange with diffusers and peft: the adapter's file in their formats, and its window in their pipelines.
 
-Everything in this folder imports torch, safetensors and the folder itself, nothing
-else: a diffusers user has no ComfyUI, and the pack around it cannot be imported
-without one. So it works as a subpackage of the pack and as a package of its own,
-``import interchange`` with the pack's folder (or a copy of this one) on the path.
+A user of diffusers has no ComfyUI, and the pack cannot be imported without one. So this folder imports nothing but torch,
+safetensors and itself: it is a subpackage of the pack, and also a package of its own, ``import interchange``, if the pack's
+folder (or one with a copy of this one) is on the path.
 """
 
 from .convert import from_diffusers, from_peft, to_diffusers, to_peft, window_of

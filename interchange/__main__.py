@@ -1,4 +1,4 @@
-"""python -m interchange: convert an adapter between our file, a PEFT folder and a diffusers LoRA file."""
+"""``python -m interchange`` converts an adapter between our file, a PEFT folder and a diffusers LoRA file."""
 
 import argparse
 import sys

@@ -1,8 +1,7 @@
-"""The adapter's file to and from a PEFT adapter folder and a diffusers LoRA file.
+"""Converting the adapter's file to and from a PEFT adapter folder and a diffusers LoRA file.
 
-Matrices go through unchanged, so that there and back again is exact. The window
-and the settings travel in the header of the safetensors file, in all three formats
-under the same key.
+Matrices go through unchanged, so the way there and back is exact. The window and the settings travel in the header of the
+safetensors file, under the same key in all three formats.
 """
 
 import json
@@ -23,13 +22,13 @@ PEFT_PARTS = ("lora_A", "lora_B")
 KOHYA_PARTS = ("lora_down", "lora_up")
 
 DIFFUSERS_CONFIG = "lora_adapter_metadata"
-"""Where the header of a diffusers LoRA file holds its LoraConfig."""
+"""The key under which the header of a diffusers LoRA file holds its LoraConfig."""
 
 
 def to_peft(lora: Path, folder: Path) -> None:
-    """Write our file ``lora`` as the new PEFT adapter folder ``folder``.
+    """Write our file ``lora`` as a new PEFT adapter folder, ``folder``.
 
-    Raises ValueError, in one sentence, if it is no adapter of ours or the folder exists.
+    Raises ValueError, in one sentence, if the file is no adapter of ours or the folder exists.
     """
     _, modules, note = _read_ours(lora)
     tensor_file.refuse_existing(folder)
@@ -40,11 +39,10 @@ def to_peft(lora: Path, folder: Path) -> None:
 
 
 def from_peft(folder: Path, lora: Path, family: str | None = None) -> None:
-    """Write the PEFT adapter in ``folder`` as a new file ``lora`` for the host.
+    """Write the PEFT adapter in ``folder`` as a new file for the host, ``lora``.
 
-    family: a key of ``FAMILIES``, for adapters that do not say (peft saved them, not
-    ``to_peft``); those have no window either. Raises ValueError, in one sentence, for
-    what cannot be converted.
+    family: a key of ``FAMILIES``, for an adapter that does not name one, because peft and not ``to_peft`` saved it; such
+    an adapter has no window either. Raises ValueError, in one sentence, if the adapter cannot be converted.
     """
     config = read_config(folder)
     path = folder / PEFT_WEIGHTS
@@ -55,7 +53,7 @@ def from_peft(folder: Path, lora: Path, family: str | None = None) -> None:
 
 
 def to_diffusers(lora: Path, file: Path) -> None:
-    """Write our file ``lora`` as a new file for a diffusers pipeline's ``load_lora_weights``."""
+    """Write our file ``lora`` as a new file for ``load_lora_weights`` of a diffusers pipeline."""
     family, modules, note = _read_ours(lora)
     prefix = f"{family.component}."
     config = {f"{prefix}{name}": value for name, value in config_for(modules).items()}
@@ -64,7 +62,7 @@ def to_diffusers(lora: Path, file: Path) -> None:
 
 
 def from_diffusers(file: Path, lora: Path, family: str | None = None) -> None:
-    """Write a diffusers LoRA file as a new file ``lora`` for the host; ``family`` as in ``from_peft``."""
+    """Write a diffusers LoRA file as a new file for the host, ``lora``; ``family`` is that of ``from_peft``."""
     tensors, header = tensor_file.read(file)
     known = _family(header, file, family)
     prefix = f"{known.component}."
@@ -79,7 +77,7 @@ def from_diffusers(file: Path, lora: Path, family: str | None = None) -> None:
 
 
 def window_of(adapter: Path) -> tuple[float, float]:
-    """start_percent and end_percent of an adapter in any of the three formats, file or folder."""
+    """The start_percent and end_percent of an adapter in any of the three formats, be it a file or a folder."""
     path = adapter / PEFT_WEIGHTS if adapter.is_dir() else adapter
     info = tensor_file.info_in(tensor_file.read(path)[1], path.name)
     if info is None:

@@ -1,7 +1,6 @@
-"""How each family's linears are called here and in diffusers.
+"""What the linears of each family are called here and in diffusers.
 
-One entry in ``FAMILIES`` for each family that the pack trains; the names are those
-that the adapter files carry as ``base_model``.
+``FAMILIES`` has an entry for each family that the pack trains, under the name that adapter files carry as ``base_model``.
 """
 
 import re
@@ -12,11 +11,11 @@ QKV = ("to_q", "to_k", "to_v")
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear of our files and the diffusers modules that it consists of.
+    """A linear in our files and the modules of diffusers that it is made of.
 
-    ours: its name in our files. parts: names of the modules in diffusers, in the order
-    of its rows. ``{}`` stands for a number, the same one in all names.
-    mlp_rows: further rows of it that belong to the MLP, in multiples of its inputs.
+    ours: its name in our files. parts: the names of the modules in diffusers, in the order of the linear's rows. In both,
+    ``{}`` stands for the same number. mlp_rows: how many more rows of the linear belong to the MLP, in multiples of the
+    number of its inputs.
     """
 
     ours: str
@@ -26,8 +25,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of base models. component: which part of a pipeline holds the adapter.
-    kohya: our files call the matrices lora_down and lora_up instead of lora_A and lora_B."""
+    """A family of base models.
+
+    component: the part of a diffusers pipeline that holds the adapter. kohya: whether our files call the matrices
+    lora_down and lora_up instead of lora_A and lora_B.
+    """
 
     title: str
     linears: tuple[Linear, ...]
@@ -67,7 +69,7 @@ FAMILIES = {
 
 
 def numbers_in(template: str, name: str) -> tuple[str, ...] | None:
-    """The numbers that ``name`` has where ``template`` has ``{}``; None if it is another name.
+    """The numbers that ``name`` has where ``template`` has ``{}``, or None if it is another name.
 
     >>> numbers_in("blocks.{}.attn1.to_q", "blocks.12.attn1.to_q")
     ('12',)

@@ -1,7 +1,6 @@
-"""Low-rank matrices of one linear and of its parts: q, k, v in one linear here, in three modules there.
+"""The low-rank matrices of a linear and of its parts: q, k and v are one linear here and three modules in diffusers.
 
-Splitting shares A and cuts B; joining does the reverse. Both keep the residual
-``alpha / rank * B @ A`` exactly.
+Splitting shares A and cuts B; joining does the reverse. Both keep the residual ``alpha / rank * B @ A`` exactly.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from .families import Family, Linear, numbers_in
 
 @dataclass(frozen=True)
 class Matrices:
-    """One residual ``x -> alpha / rank * up(down(x))``: down [rank, in], up [out, rank]."""
+    """A residual ``x -> alpha / rank * up(down(x))``, where down is [rank, in] and up is [out, rank]."""
 
     down: Tensor
     up: Tensor
@@ -27,9 +26,9 @@ class Matrices:
 
 
 def split(family: Family, ours: Mapping[str, Matrices]) -> dict[str, Matrices]:
-    """Residuals by the name of their diffusers module, from residuals by the name in our files.
+    """The residuals by the names of their diffusers modules, from ``ours`` by the names in our files.
 
-    Raises ValueError, naming the linear, where it is none of the family's or has another shape.
+    Raises ValueError, naming the linear, if one is not the family's or has another shape.
     """
     modules = {}
     for name, matrices in ours.items():
@@ -41,9 +40,9 @@ def split(family: Family, ours: Mapping[str, Matrices]) -> dict[str, Matrices]:
 
 
 def join(family: Family, modules: Mapping[str, Matrices]) -> dict[str, Matrices]:
-    """The reverse of ``split``; a part of a fused linear that is not there counts as zero.
+    """The reverse of ``split``, in which missing parts of a fused linear count as zero.
 
-    Raises ValueError, naming the module, where it is none of the family's.
+    Raises ValueError, naming the module, if one is not the family's.
     """
     parts_of = {}
     for name, matrices in modules.items():
@@ -93,7 +92,7 @@ def _glue(linear: Linear, name: str, parts: dict[int, Matrices]) -> Matrices:
 
 
 def _block_diagonal(parts: dict[int, Matrices]) -> tuple[Tensor, float, dict[int, Tensor]]:
-    """One A of all parts' A below each other; each part's B sees its own rows of it only."""
+    """(A, alpha, B by part): A stacks the A of all parts, and the B of each part is nonzero on that part's rows alone."""
     down = torch.cat([part.down for part in parts.values()])
     scales = {part.alpha / part.rank for part in parts.values()}
     common = scales.pop() if len(scales) == 1 else None

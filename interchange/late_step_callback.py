@@ -1,8 +1,7 @@
-"""The late-step window in a diffusers pipeline: the adapter acts in its noise levels and nowhere else.
+"""The late-step window in a diffusers pipeline, where the adapter acts at the noise levels of its window and nowhere else.
 
-The same gate as the host's ``SigmaWindow``: noise levels ``end < sigma <= start``,
-not step counts, so any number of steps, any spacing and truncated schedules see
-the same window.
+The gate is that of ``SigmaWindow``. It goes by noise levels, ``end < sigma <= start``, and not by counting steps, so the
+window is the same for any number of steps, any spacing, and truncated schedules.
 """
 
 import math
@@ -12,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 SIGMA_TOLERANCE = 1e-4
-"""As in the host's gate: schedules are float32 tables, the window's ends are formulas."""
+"""The tolerance of ``SigmaWindow``: schedules are float32 tables, and the ends of the window are formulas."""
 
 SMALLEST_ALPHA = 4.9e-8
-"""Signal left at the noisiest timestep of zero-SNR schedules, whose sigma would be infinite."""
+"""The signal that is left at the noisiest timestep of zero-SNR schedules, whose sigma would otherwise be infinite."""
 
 REGISTER = "_late_step_callbacks"
-"""Attribute of a denoiser with the callbacks in force, by adapter."""
+"""The attribute of a denoiser that holds the callbacks in force, by adapter."""
 
 
 def late_step_callback(
@@ -26,11 +25,10 @@ def late_step_callback(
 ) -> "LateStepCallback":
     """Limit the loaded LoRA ``adapter_name`` of a diffusers pipeline to a window of noise levels.
 
-    Pass the result as ``callback_on_step_end``; make it after ``set_adapters``, whose
-    strength it keeps. start_percent, end_percent: 0 is pure noise, 1 the end; see
-    ``window_of``. shift: of flow schedules; default the scheduler's own.
-    Raises ValueError if the adapter is not there or is merged, if the window is not
-    one, or if the scheduler's noise levels cannot be told.
+    Call it after ``set_adapters``, whose strength it keeps, and pass the result as ``callback_on_step_end``.
+    start_percent, end_percent: the window, where 0 is pure noise and 1 the end; see ``window_of``. shift: that of a flow
+    schedule, by default the scheduler's own. Raises ValueError if the adapter is missing or merged, if the window is
+    empty or not in 0..1, or if the scheduler's noise levels cannot be determined.
     """
     if not 0 <= start_percent <= end_percent <= 1:
         raise ValueError(f"start_percent, end_percent: {start_percent:g} and {end_percent:g} must rise from 0 to 1.")
@@ -39,12 +37,11 @@ def late_step_callback(
 
 
 class LateStepCallback:
-    """Switches one adapter by the noise level of each call of the pipeline's denoiser.
+    """Switches an adapter on and off by the noise level of each call of the pipeline's denoiser.
 
-    No callback comes before the first step, and none after an interrupted run, so the
-    switch itself hangs on the denoiser; the end of the last step gives the adapter its
-    strength back. A new one for the same adapter takes the old one's place; ``remove()``
-    undoes everything.
+    The pipeline calls nothing before the first step, and nothing after an interrupted run, so the switch is a hook on the
+    denoiser; the end of the last step gives the adapter its strength back. A new callback for the same adapter replaces
+    the old one, and ``remove()`` undoes everything.
     """
 
     def __init__(self, pipe, adapter_name: str, start: float, end: float):
@@ -81,7 +78,7 @@ class LateStepCallback:
         return callback_kwargs
 
     def remove(self) -> None:
-        """Let the adapter act everywhere again, with the strength it has where the gate is not shut."""
+        """Let the adapter act everywhere again, with the strength that it has inside the window."""
         for handle in self._handles:
             handle.remove()
         for layer, strength in self._strengths:
@@ -103,7 +100,7 @@ class LateStepCallback:
 
 
 def sigma_at_percent(scheduler, percent: float, shift: float | None = None) -> float:
-    """Noise level at ``percent`` of the way from pure noise (0) to the clip (1), as the host counts it."""
+    """The noise level at ``percent`` of the way from pure noise (0) to the clip (1), as ComfyUI counts it."""
     if percent <= 0:
         return math.inf
     if percent >= 1:
@@ -118,7 +115,7 @@ def sigma_at_percent(scheduler, percent: float, shift: float | None = None) -> f
 
 
 def sigma_of_timestep(scheduler, timestep: float) -> float:
-    """Noise level of a model call; the timestep may have been rounded to the model's precision."""
+    """The noise level of a model call, whose timestep may have been rounded to the model's precision."""
     index = int((scheduler.timesteps.double() - timestep).abs().argmin())
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is not None:
@@ -135,7 +132,8 @@ def _shift(scheduler) -> float:
     if config.get("use_flow_sigmas"):
         shift = config.get("flow_shift")
     else:
-        shift = scheduler.shift if hasattr(type(scheduler), "shift") else config.get("shift")  # set_shift leaves the config
+        # set_shift does not change the config
+        shift = scheduler.shift if hasattr(type(scheduler), "shift") else config.get("shift")
     if shift is None or config.get("use_dynamic_shifting"):
         raise ValueError(
             f"shift: {type(scheduler).__name__} does not tell the shift of its schedule; "

@@ -1,4 +1,4 @@
-"""adapter_config.json: what peft and diffusers need to know about the matrices besides their values."""
+"""adapter_config.json, which tells peft and diffusers about the matrices what their values do not."""
 
 import json
 import re
@@ -25,10 +25,10 @@ NOT_PLAIN = {
     "monteclora_config": "MonteCLoRA",
     "velora_config": "VeLoRA",
 }
-"""Settings of peft's LoRA that two low-rank matrices a linear cannot stand for."""
+"""Settings of peft's LoRA that a pair of low-rank matrices for each linear cannot express."""
 
 CHANGES_THE_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
-"""Initializations whose adapter only fits a base model that they have changed."""
+"""Initializations that change the base model, so that their adapter fits no other."""
 
 
 def config_for(modules: Mapping[str, Matrices]) -> dict:
@@ -49,9 +49,9 @@ def config_for(modules: Mapping[str, Matrices]) -> dict:
 
 
 def alphas_from(config: Mapping, modules: Mapping[str, Matrices], name: str) -> dict[str, Matrices]:
-    """``modules`` with the alphas of ``config``, as peft reads them.
+    """``modules`` with the alphas that peft would read from ``config``.
 
-    Raises ValueError, naming ``name`` and the setting, for what is not a plain LoRA.
+    Raises ValueError, naming the adapter by ``name`` and the setting, if it is not a plain LoRA.
     """
     _refuse_variants(config, name)
     default = config.get("lora_alpha", 8)
@@ -64,7 +64,7 @@ def alphas_from(config: Mapping, modules: Mapping[str, Matrices], name: str) -> 
 
 
 def read_config(folder: Path) -> dict:
-    """Raises ValueError if the folder has no readable adapter_config.json of a LoRA."""
+    """The adapter_config.json in ``folder``. Raises ValueError if it is missing, unreadable, or not that of a LoRA."""
     path = folder / "adapter_config.json"
     if not path.is_file():
         raise ValueError(f"{folder} has no adapter_config.json; choose a folder that peft's save_pretrained wrote.")

@@ -1,4 +1,4 @@
-"""Safetensors files of low-rank matrices: read with clear errors, written whole or not at all."""
+"""Safetensors files of low-rank matrices, which are read with clear errors and written whole or not at all."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from torch import Tensor
 from .fused import Matrices
 
 METADATA_KEY = "personalvideo"
-"""Where the header of every file that we write holds its window and settings, as JSON."""
+"""The key under which the header of every file that we write holds its window and settings, as JSON."""
 
 FIELDS = ("base_model", "start_percent", "end_percent")
-"""What this folder reads of it; the rest travels unread."""
+"""The entries that this folder reads; all others travel unread."""
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a .safetensors file. Raises ValueError if it is none, or damaged."""
+    """The tensors and the header of a .safetensors file. Raises ValueError if it is damaged or something else."""
     if not path.is_file():
         raise ValueError(f"{path} does not exist; check the name.")
     if path.suffix not in (".safetensors", ".sft"):
@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Write a temporary neighbour, then rename. Raises ValueError if ``path`` exists."""
+    """Write a temporary file beside ``path`` and rename it. Raises ValueError if ``path`` exists."""
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -53,7 +53,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def info_in(header: Mapping[str, str], name: str) -> dict | None:
-    """What we wrote about the adapter into the header of the file ``name``; None in files of others."""
+    """What we wrote about the adapter into the header of the file ``name``, or None if others wrote the file."""
     if METADATA_KEY not in header:
         return None
     try:
@@ -64,10 +64,10 @@ def info_in(header: Mapping[str, str], name: str) -> dict | None:
 
 
 def pair(tensors: Mapping[str, Tensor], name: str, parts: tuple[str, str], prefix: str = "") -> dict[str, Matrices]:
-    """Matrices by linear, from keys ``<prefix><linear>.<part>.weight`` and perhaps ``<prefix><linear>.alpha``.
+    """The matrices of each linear, from the keys ``<prefix><linear>.<part>.weight`` and ``<prefix><linear>.alpha``.
 
-    alpha is the rank where it is not stored. Raises ValueError, naming the file and
-    the key, for everything that is not a plain low-rank pair of a linear.
+    An alpha that is not stored is the rank. Raises ValueError, naming the file and the key, if anything is not part of a
+    plain low-rank pair for a linear.
     """
     down_end, up_end = (f".{part}.weight" for part in parts)
     downs, ups, alphas = {}, {}, {}

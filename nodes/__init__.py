@@ -1,1 +1,1 @@
-"""The pack's nodes, one file each: schema, validation, progress, saving."""
+"""The pack's nodes, one in each file: its schema, its checks, and what it shows and saves."""

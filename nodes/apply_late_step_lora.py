@@ -1,4 +1,4 @@
-"""Apply Late-Step Identity LoRA: the adapter acts in the last steps of sampling and nowhere else."""
+"""Apply Late-Step Identity LoRA, with which an adapter acts in the last steps of sampling and nowhere else."""
 
 import math
 import os
@@ -125,7 +125,7 @@ def _switch_sigma(info: AdapterInfo | None) -> float | None:
 def _tensors(path: Path) -> dict:
     try:
         return comfy.utils.load_torch_file(str(path), safe_load=True)
-    except Exception as error:  # a damaged file raises nearly anything
+    except Exception as error:  # a damaged file raises almost anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"lora_name: {path.name} cannot be read ({reason}); choose another file.") from error
 

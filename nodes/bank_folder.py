@@ -1,4 +1,4 @@
-"""Where the Train node keeps the original model's clips, as the user has chosen."""
+"""Where the Train node keeps the original model's clips, as the user has chosen it."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import folder_paths
 from ..training.teacher.location import BankLocation
 
 TEMPORARY = "personalvideo_bank"
-LONGEST_NAME = 120  # characters, that every file system takes
+LONGEST_NAME = 120  # characters that every file system takes
 
 
 def bank_location(teacher_bank: str, bank_folder: str) -> BankLocation:
-    """The location for the inputs of these names. Raises ValueError if the folder is not below ComfyUI's output folder."""
+    """The location that the two inputs name. Raises ValueError if the folder is not below ComfyUI's output folder."""
     bank_folder = bank_folder.strip()
     if not bank_folder:
         return BankLocation(teacher_bank, Path(folder_paths.get_temp_directory()) / TEMPORARY)

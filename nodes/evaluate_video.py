@@ -1,4 +1,4 @@
-"""Evaluate Identity Video: is it the person, does it move, does it fit the prompt; for the frames of any video."""
+"""Evaluate Identity Video, which measures whether any video shows the person, moves, and fits its prompt."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ from ..rewards.semantic import SemanticReward
 from .wire_types import CATEGORY, FaceModelType, IdentityType, SemanticRewardType
 
 FLOW_FOLDER = "optical_flow"
-FLOW_WEIGHTS = "raft_large"  # in the name of torchvision's files
+FLOW_WEIGHTS = "raft_large"  # part of the names of torchvision's files
 CLASSICAL_FLOW = "Lucas-Kanade"
 
 
@@ -130,7 +130,7 @@ class EvaluateVideo(io.ComfyNode):
 
 
 def _progress(length: int, fps: float, with_clip: bool) -> Callable[[], None]:
-    """What each part of the work calls when it is done: the node's bar, at which the host stops what was cancelled."""
+    """A function that each part of the work calls when it is done: it moves the node's bar, or stops a cancelled node."""
     pairs = len(every_nth(length, fps, FRAMES_A_SECOND)) - 1
     parts = -(-length // FRAMES_AT_ONCE) if with_clip else 0
     bar = comfy.utils.ProgressBar(min(length, JUDGED_FRAMES) + pairs + parts)
@@ -145,7 +145,7 @@ def _faces(frames: Tensor, identity: Identity, judge: FaceModel, advance: Callab
 
 
 def _motion(frames: Tensor, fps: float, advance: Callable[[], None]) -> tuple[Dynamics, str, str]:
-    """Its figures, the flow's name, and why it is not VBench's, or empty."""
+    """The figures of the motion, the name of the flow, and why it is not VBench's (empty if it is)."""
     flow, name, remark = _flow()
     with resident(managed(flow.network)) if isinstance(flow, Raft) else nullcontext():
         device = comfy.model_management.get_torch_device()
@@ -153,8 +153,10 @@ def _motion(frames: Tensor, fps: float, advance: Callable[[], None]) -> tuple[Dy
 
 
 def _flow() -> tuple[Callable[[Tensor, Tensor], Tensor], str, str]:
-    """RAFT from the host's folder, the weights that VBench uses before others; else the classical flow. Its name, and why it is
-    not VBench's, or empty."""
+    """An optical flow, its name, and why it is not VBench's (empty if it is).
+
+    It is RAFT from the host's folder, with the weights that VBench uses if they are there, or else the classical flow.
+    """
     files = [name for name in folder_paths.get_filename_list(FLOW_FOLDER) if FLOW_WEIGHTS in name.lower()]
     if not files:
         return (
@@ -166,7 +168,7 @@ def _flow() -> tuple[Callable[[Tensor, Tensor], Tensor], str, str]:
     try:
         path = folder_paths.get_full_path_or_raise(FLOW_FOLDER, file)
         flow = Raft(comfy.utils.load_torch_file(path, safe_load=True))
-    except Exception as error:  # a damaged file raises nearly anything
+    except Exception as error:  # a damaged file raises almost anything
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         return lucas_kanade, CLASSICAL_FLOW, f"not VBench's flow, as {file} cannot be used ({reason})"
     return flow, f"RAFT ({file})", "" if file == VBENCH_WEIGHTS else f"not VBench's flow, whose weights are {VBENCH_WEIGHTS}"

@@ -1,4 +1,4 @@
-"""Load Demo Models: the embedded cartoon world, ready without a download."""
+"""Load Demo Models, which gives the models of the cartoon world; they come with the pack."""
 
 import torch
 from comfy_api.latest import io

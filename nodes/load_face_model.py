@@ -1,4 +1,4 @@
-"""Load Face Model: a face detector and recognizer, for the reward or for judging."""
+"""Load Face Model, which gives a face detector and recognizer for the reward or for judging."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ class LoadFaceModel(io.ComfyNode):
 
 
 def register_folders() -> None:
-    """Add the folders for face models to the host's, beside whatever others have registered."""
+    """Add our folders for face models to the host's, beside those that other packs have registered."""
     for name in ("insightface", "face"):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
 

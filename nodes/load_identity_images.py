@@ -1,4 +1,4 @@
-"""Load Identity Images: photos of one person become a pool of identity embeddings."""
+"""Load Identity Images, which turns photos of one person into a pool of identity embeddings."""
 
 from pathlib import Path
 

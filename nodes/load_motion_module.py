@@ -1,4 +1,4 @@
-"""Load AnimateDiff Motion Module: a Stable Diffusion 1.5 model becomes a video model."""
+"""Load AnimateDiff Motion Module, which turns a Stable Diffusion 1.5 model into a video model."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ FOLDER = "animatediff_models"
 
 
 def register_folder() -> None:
-    """Motion modules live in models/animatediff_models, next to whatever other packs registered there."""
+    """Add models/animatediff_models to the host's folders, beside those that other packs have registered for it."""
     known = FOLDER in folder_paths.folder_names_and_paths
     folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
     if not known:

@@ -1,4 +1,4 @@
-"""Load Semantic Reward: the image-text scorer behind the semantic consistency reward."""
+"""Load Semantic Reward, which gives the image-text scorer behind the semantic consistency reward."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class LoadSemanticReward(io.ComfyNode):
 
 
 def _files() -> list[str]:
-    """The demo first, then each file once; models/reward comes before models/clip_vision."""
+    """The choices: the demo, then every file name once; a file in models/reward hides its namesake in models/clip_vision."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     names = folder_paths.get_filename_list(FOLDER) + folder_paths.get_filename_list("clip_vision")
     return list(dict.fromkeys([DEMO] + [name for name in names if name.lower().endswith(SUFFIXES)]))

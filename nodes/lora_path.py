@@ -1,4 +1,4 @@
-"""Where a trained LoRA goes, and what it is called in the lists that show it."""
+"""Where a trained LoRA goes, and the name under which lists show it."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ NEW_LORA = "[None]"
 
 
 def lora_path(filename_prefix: str, existing_lora: str) -> Path:
-    """Where the LoRA goes; ValueError unless it is a place that LoRA lists show and that can be written."""
+    """The file that the LoRA goes into. Raises ValueError unless LoRA lists show that place and it can be written."""
     if existing_lora != NEW_LORA:
         path = Path(folder_paths.get_full_path_or_raise("loras", existing_lora))
     else:
@@ -37,7 +37,7 @@ def lora_path(filename_prefix: str, existing_lora: str) -> Path:
 
 
 def listed_name(path: Path) -> str:
-    """A LoRA's name in the lists that show it."""
+    """The name under which lists show the LoRA at ``path``."""
     path = path.parent.resolve() / path.name
     roots = [Path(root).resolve() for root in folder_paths.get_folder_paths("loras")]
     return next((str(path.relative_to(root)) for root in roots if path.is_relative_to(root)), path.name)

@@ -1,4 +1,4 @@
-"""Sample Video: latents, frames and a video in one node, exactly as the core KSampler makes them."""
+"""Sample Video, which samples as the core KSampler does, and decodes, in one node."""
 
 from fractions import Fraction
 

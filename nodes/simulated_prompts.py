@@ -1,4 +1,4 @@
-"""Simulated Prompts: what the person does in the videos that training samples."""
+"""Simulated Prompts, which say what the person does in the videos that training samples."""
 
 from comfy_api.latest import io
 
@@ -44,7 +44,7 @@ class SimulatedPrompts(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, trigger_word=None, prompts=None):
         if trigger_word is None or prompts is None:
-            return True  # linked to another node: its value is checked when it is known
+            return True  # linked to another node, and checked once its value is known
         try:
             cls.execute(SUBJECTS[0], trigger_word, prompts)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Videos that say in their own file that a model made them."""
+"""Videos whose files say that a model made them."""
 
 import struct
 from io import BytesIO
@@ -7,7 +7,7 @@ from uuid import UUID
 from comfy_api.latest import InputImpl, Types
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""IPTC's term for media made by a trained model, which platforms look for."""
+"""IPTC's term for media made by a trained model; platforms look for it."""
 
 TAGS = {
     "DigitalSourceType": DIGITAL_SOURCE_TYPE,
@@ -20,22 +20,22 @@ XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}"/>
 </rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
-"""The same as XMP, where IPTC defines the field."""
+"""The same as an XMP packet, for which IPTC defines the field."""
 
-_XMP_BOX = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # of an ISO media file; XMP specification, part 3
+_XMP_BOX = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # the box of an ISO media file that holds XMP; XMP specification, part 3
 
 
 class SyntheticVideo(InputImpl.VideoFromComponents):
-    """A VIDEO whose saved file is marked as synthetic, whoever saves it and with whatever metadata.
+    """A VIDEO that marks its file as synthetic, whichever node saves it and with whatever metadata.
 
-    The tags are what ffprobe and the host read, and the host keeps them when it trims or re-encodes the
-    file; the XMP packet is what IPTC asks for.
+    ffprobe and the host read the tags, which the host keeps when it trims or re-encodes the file; the XMP packet is what
+    IPTC asks for.
     """
 
     def save_to(self, path, *args, **options) -> None:
         encoded = BytesIO()
         super().save_to(encoded, *args, **options)
-        # The host writes tags as JSON, in quotes; in a file that it copies it writes them as they are.
+        # The host writes tags as JSON, in quotes, unless it copies a file.
         InputImpl.VideoFromFile(encoded).save_to(path, format=Types.VideoContainer.MP4, metadata=TAGS)
         packet = _XMP_BOX.bytes + XMP.encode()
         box = struct.pack(">I4s", 8 + len(packet), b"uuid") + packet

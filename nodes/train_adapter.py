@@ -1,4 +1,4 @@
-"""Train PersonalVideo Adapter: reward tuning of the user's own video model, inside ComfyUI."""
+"""Train PersonalVideo Adapter, which tunes the user's own video model by rewards, inside ComfyUI."""
 
 import math
 from collections.abc import Sequence
@@ -144,12 +144,12 @@ def _check_prompts(prompts: list[str], trigger_word: str) -> None:
 
 
 def _saved(run: TrainingRun) -> str:
-    """What a failed run leaves, as a sentence to add to why it failed."""
+    """A sentence about what a failed run leaves behind, to follow the reason of the failure."""
     return f" Step {run.state.step} is saved as {listed_name(run.lora_path)}." if run.state.step else ""
 
 
 def _loss_map(history: Sequence[StepRecord]) -> dict[str, list[float]]:
-    """For the core Plot Loss Graph, which cannot draw fewer than two or all equal values."""
+    """The losses for the core Plot Loss Graph, which cannot draw fewer than two values or equal ones only."""
     losses = [record.loss for record in history if math.isfinite(record.loss)]
     if len(set(losses)) < 2:
         level = losses[0] if losses else 0.0

@@ -1,4 +1,4 @@
-"""The inputs of Train PersonalVideo Adapter, in the order that saved graphs rely on: new ones go to the end."""
+"""The inputs of Train PersonalVideo Adapter. Saved graphs rely on their order, so new ones go to the end."""
 
 import comfy.samplers
 import folder_paths
@@ -12,7 +12,7 @@ from .wire_types import IdentityType, SemanticRewardType
 
 
 def train_inputs() -> list[io.Input]:
-    """Inputs and widgets; the defaults of those that are training settings are the settings' own."""
+    """All inputs and widgets; those that are training settings take their defaults from there."""
     return [
         io.Model.Input("model", tooltip="The text-to-video model to teach; style LoRAs may be on it already."),
         io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),

@@ -1,4 +1,4 @@
-"""What the Train node shows while it works: progress bar, preview picture, one line of text."""
+"""What the Train node shows while it works: a progress bar, a preview picture and a line of text."""
 
 import time
 from statistics import median
@@ -22,17 +22,18 @@ PREVIEW_SIZE, CAPTION_HEIGHT, CAPTION_SIZE = 768, 36, 24  # pixels; a node shows
 AVERAGED_STEPS = 20
 TIMED_STEPS = 50
 PAUSE = 0.25
-"""Seconds between two messages of the same phase."""
+"""At least so many seconds lie between two messages of the same phase."""
 DROPPING = 0.6
-"""Seconds that the frontend takes to drop a picture, and some more."""
+"""How many seconds the frontend needs to drop a picture, with some to spare."""
 
 
 class TrainProgress:
-    """Called after every training step; ``say`` and ``clips`` with what happens before and after training.
+    """Shows how a run is doing. It is called after every training step; ``say`` and ``clips`` tell of everything else.
 
-    device: that the run trains on. step, total: training steps that are done, and that there will be.
-    keeps_clips: the original model's clips stay for later runs. memory: in use. seconds: what each phase has taken; its
-    name is what its lines begin with.
+    device: the one that the run trains on. step, total: how many training steps are done, and how many there will be.
+    preview_every: how many steps lie between two pictures. keeps_clips: whether the original model's clips stay for later
+    runs. memory: how much of it is in use. seconds: how long each phase has taken; a phase is named by what its lines
+    begin with.
     """
 
     def __init__(self, node_id: str, device: torch.device, step: int, total: int, preview_every: int, keeps_clips: bool = False):
@@ -66,7 +67,7 @@ class TrainProgress:
         self.text(self._line())
 
     def say(self, line: str) -> None:
-        """Show a line. Of lines "phase: details" those that follow another of their phase too closely are left out."""
+        """Show a line, "phase: details". A line that follows another of its phase too closely is left out."""
         phase, colon, _ = line.partition(": ")
         named = colon and "." not in phase
         if not named or self._enter(phase)[1]:
@@ -75,12 +76,12 @@ class TrainProgress:
             self._drop_preview()
 
     def clips(self, progress: BankProgress) -> None:
-        """The bar while the original model's clips are made."""
+        """Move the bar while the original model's clips are sampled."""
         self._has_clips = True
         self._bar(progress.done, progress.total)
 
     def cancelled(self, lora_name: str) -> None:
-        """Say what the user still has; lora_name: of the file, as LoRA lists show it."""
+        """Say what a cancelled run leaves; ``lora_name`` is the name under which lists show its LoRA."""
         if self.step:
             self.text(f"Cancelled at step {self.step}; saved as {lora_name}; choose it under existing_lora to go on.")
             return
@@ -89,7 +90,7 @@ class TrainProgress:
         self.text(f"Cancelled before the first step; nothing was saved{clips}.")
 
     def finished(self, result: TrainingResult) -> str:
-        """The report of the run, whose gist the node shows from now on; it has room for pictures then."""
+        """Show the gist of the run in a line, which leaves room for pictures on the node, and return the whole report."""
         time.sleep(max(0.0, self._dropped + DROPPING - time.monotonic()))
         self._enter("")
         self.text(gist(result))
@@ -99,7 +100,7 @@ class TrainProgress:
         PromptServer.instance.send_progress_text(line, self.node_id)
 
     def _enter(self, phase: str) -> tuple[float, bool]:
-        """Seconds since the last message came, and whether this one should be shown."""
+        """How many seconds ago the last message came, and whether this one should be shown."""
         now = time.monotonic()
         duration = now - self._last
         if self._phase:
@@ -111,7 +112,7 @@ class TrainProgress:
         return duration, due
 
     def _bar(self, value: int, total: int, picture: Image.Image | None = None) -> None:
-        """A bar of its own for each message: the host's sends nothing for less than half a percent."""
+        """Move the bar, by a new one each time, as the host's sends nothing for less than half a percent."""
         preview = picture and ("JPEG", picture, PREVIEW_SIZE)
         comfy.utils.ProgressBar(total, node_id=self.node_id).update_absolute(value, total, preview)
 
@@ -128,9 +129,9 @@ class TrainProgress:
         return picture
 
     def _drop_preview(self) -> None:
-        """Make the frontend forget the live preview, which it would go on showing in place of the node's result.
+        """Make the frontend forget the live preview, which it would otherwise go on showing in place of the node's result.
 
-        It forgets what a node has shown before when the node appears among those that make progress.
+        The frontend forgets it when the node appears among those that report progress.
         """
         server = PromptServer.instance
         server.send_sync("progress_state", {"prompt_id": server.last_prompt_id, "nodes": {}}, server.client_id)

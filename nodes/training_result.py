@@ -1,4 +1,4 @@
-"""What the Train node shows when it is done: the clip before and after, and the rewards over the steps."""
+"""What the Train node shows when it is done: a clip before and after, and the rewards over the steps."""
 
 import os
 
@@ -11,14 +11,14 @@ from ..training.result import TrainingResult
 from .synthetic_video import XMP
 
 FRAMES_A_SECOND = 12  # between AnimateDiff's 8 and HunyuanVideo's 24
-QUALITY, EFFORT = 85, 2  # of WebP; an effort of 4 takes twice the time to save 3 %
+QUALITY, EFFORT = 85, 2  # WebP's settings; an effort of 4 takes twice the time to save 3 percent
 
 
 def result_pictures(result: TrainingResult) -> dict:
-    """The pictures in ComfyUI's temp folder, as the node's ui output; the clip is marked as synthetic.
+    """Save the pictures to ComfyUI's temp folder, the clip marked as synthetic, and return the node's ui output.
 
-    The clip is an animated WebP that is not declared as one: the frontend would show it alone, in the little room
-    that is left on the node, instead of making room for both.
+    The clip is an animated WebP but is not declared as one: the frontend would then show it alone, in the little room
+    that is left on the node, instead of making room for both pictures.
     """
     names = "original model", "with the adapter"
     captions = tuple(

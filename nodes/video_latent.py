@@ -1,4 +1,4 @@
-"""Empty latents of a clip in the shape that a model and its VAE agree on."""
+"""Empty latents for a clip, in the shape that a model and its VAE agree on."""
 
 from itertools import count
 
@@ -10,19 +10,19 @@ from ..adapters.architectures import ARCHITECTURES, Defaults, architecture_of
 from ..adapters.motion_injection import EVOLVED
 from ..adapters.motion_injection import KEY as MOTION_KEY
 
-IMAGE = 2  # latent dimensions of models whose frames are the batch
+IMAGE = 2  # the number of latent dimensions of models whose batch is the frames
 
 
 def clip_size(defaults: Defaults, width: int, height: int, length: int) -> tuple[int, int, int]:
-    """The size asked for; what is 0 is the family's own."""
+    """(width, height, length), where every 0 is replaced by the family's own value."""
     return width or defaults.width, height or defaults.height, length or defaults.length
 
 
 def empty_latent(model: ModelPatcher, vae, width: int, height: int, length: int) -> Tensor:
     """Zeros for one clip of ``length`` frames: [1, C, T, h, w], or [length, C, h, w] for image models.
 
-    Raises ValueError, naming the values that fit, if model and VAE cannot represent the
-    size, or if they do not belong together.
+    width and height are in pixels. Raises ValueError if model and VAE do not belong together, or, naming values that
+    fit, if they cannot represent the size.
     """
     latent_format = model.get_model_object("latent_format")
     check_vae_fits(model, vae)
@@ -60,13 +60,13 @@ def _check_motion(model: ModelPatcher) -> None:
 
 
 def _patch_side(model: ModelPatcher) -> int:
-    """Latent pixels along the side of one token: sides that are no multiple of it are padded or fail."""
+    """The side of one token in latent pixels; latents whose sides are no multiple of it are padded or fail."""
     patch = getattr(model.model.diffusion_model, "patch_size", 1)
     return patch if isinstance(patch, int) else patch[-1]
 
 
 def check_vae_fits(model: ModelPatcher, vae) -> None:
-    """Raise ValueError unless ``vae`` makes frames out of the model's latents."""
+    """Raise ValueError unless ``vae`` can decode the model's latents."""
     if getattr(vae, "first_stage_model", None) is None:
         raise ValueError("vae: the checkpoint has none; connect a Load VAE node with the one that belongs to the model.")
     latent_format = model.get_model_object("latent_format")

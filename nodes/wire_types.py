@@ -1,4 +1,4 @@
-"""Types on the wires between our nodes and the host's training nodes."""
+"""The types of the wires between our nodes, and between them and the host's training nodes."""
 
 from comfy_api.latest import io
 

@@ -1,4 +1,4 @@
-"""Simulated prompts (paper, section 4.3): bundled lists, and the trigger word put into them."""
+"""Simulated prompts (section 4.3 of the paper): the bundled lists, and putting the trigger word into a prompt."""
 
 import re
 from pathlib import Path
@@ -11,26 +11,25 @@ _NOUN = re.compile(r"\b(?:man|woman|person)\b", re.IGNORECASE)
 
 
 def load(subject: str) -> list[str]:
-    """The bundled prompts of one of SUBJECTS, each with the placeholder V."""
+    """The bundled prompts for one of SUBJECTS, each with the placeholder V."""
     if subject not in NOUNS:
         raise ValueError(f'subject "{subject}" has no bundled prompts: choose one of {", ".join(SUBJECTS)}.')
     return parse((Path(__file__).parent / f"{subject}.txt").read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> list[str]:
-    """One prompt a line, without blank lines and lines that start with #."""
+    """The prompts in ``text``, one in each line that is neither blank nor begins with #."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def fill(prompts: list[str], trigger_word: str, subject: str) -> list[str]:
-    """The prompts with the trigger word of the trained identity.
+    """The prompts with the trigger word of the trained identity in the place of the placeholder.
 
-    The placeholder is ``V`` as a word of its own, or ``<V>`` / ``<v>`` as in the paper. To a prompt
-    without a class noun ("V smiling") the subject's is added ("sks man smiling"). A prompt which
-    already has the trigger word, spelled exactly so, needs no placeholder.
-
-    ValueError, in one sentence: trigger word empty, no prompts, or a prompt with neither.
+    The placeholder is the word ``V``, or ``<V>`` or ``<v>`` as in the paper. A prompt without a class noun ("V smiling")
+    gets the subject's ("sks man smiling"). A prompt that already has the trigger word, spelled exactly so, needs no
+    placeholder. Raises ValueError, in one sentence, if the trigger word is empty, if there are no prompts, or if a prompt
+    has neither trigger word nor placeholder.
     """
     trigger_word = trigger_word.strip()
     if not trigger_word:
@@ -41,7 +40,7 @@ def fill(prompts: list[str], trigger_word: str, subject: str) -> list[str]:
 
 
 def has_trigger(prompt: str, trigger_word: str) -> bool:
-    """Whether the trigger word, spelled exactly so, stands in the prompt as words of their own."""
+    """Whether the trigger word, spelled exactly so, stands in the prompt as a word or words of its own."""
     return re.search(rf"(?<!\w){re.escape(trigger_word)}(?!\w)", prompt) is not None
 
 

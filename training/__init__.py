@@ -1,1 +1,1 @@
-"""The paper's section 4: reward tuning on videos that the user's own model samples from pure noise."""
+"""The method of the paper's section 4: reward tuning on videos that the user's own model samples from pure noise."""

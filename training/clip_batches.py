@@ -1,18 +1,18 @@
-"""Several clips in one model call: which prompts can share it, and how many clips fit."""
+"""Several clips in one model call: which prompts can share it, and how many clips fit into it."""
 
 from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-# What makes the host treat a condition in a way of its own, apart from the tensors that go into the model.
+# With any of these keys the host treats a condition specially, beyond passing its tensors to the model.
 SPECIAL = {"area", "mask", "control", "hooks", "gligen", "default", "strength", "timestep_start", "timestep_end"}
 MOST_TOGETHER = 8
-# Latent pixels of a call above which more of them take as much longer as there are more.
+# With more latent pixels than this in a call, its time grows in proportion to them, and batching saves nothing.
 FULL_CALL = 2**14
 
 
 def joined(conditions: list[list[dict]]) -> list[dict] | None:
-    """One processed condition for a batch of clips out of one for each; None where the host would not join them."""
+    """The processed conditions of several clips as one for a batch of them, or None if the host would not join them."""
     if any(len(condition) != 1 or SPECIAL & condition[0].keys() for condition in conditions):
         return None
     first, *others = [condition[0] for condition in conditions]
@@ -30,16 +30,16 @@ def joined(conditions: list[list[dict]]) -> list[dict] | None:
 
 
 def _shape(value) -> list:
-    """The host pads texts of different length when it joins them, which not every model takes as nothing."""
+    """The size of a condition's tensor; where sizes differ the host would pad, and some models react to the padding."""
     return value.size()
 
 
 def most_together(latent: Tensor, required: Callable[[list[int]], float], free: float) -> int:
     """How many clips shaped like ``latent`` one call should sample.
 
-    required: bytes that a call takes for a shape, as the host estimates it. free: bytes. Frames of an image model are
-    its batch, which leaves none for clips. On a CPU one, so that rounding does not depend on which clips are already
-    known, and a resumed run repeats an uninterrupted one bit for bit.
+    required: the host's estimate of the bytes that a call with a given shape takes. free: the bytes that are free.
+    The answer is 1 for an image model, whose batch already holds a clip's frames. It is also 1 on a CPU, so that
+    rounding does not depend on which clips are already known and a resumed run repeats an uninterrupted one bit for bit.
     """
     if latent.ndim < 5 or latent.device.type == "cpu":
         return 1
@@ -53,7 +53,10 @@ def most_together(latent: Tensor, required: Callable[[list[int]], float], free: 
 
 
 def batches(clips: list[tuple[int, int]], size: int, together: Callable[[int, int], bool]) -> Iterator[list[tuple[int, int]]]:
-    """``clips`` (prompt, noise seed) in groups of at most ``size`` whose prompts can share a call, by ``together``."""
+    """``clips`` (prompt, noise seed) in groups of at most ``size``.
+
+    together(prompt, other): whether two prompts can share a call; those of a group can.
+    """
     waiting = list(clips)
     while waiting:
         first = waiting[0]

@@ -1,4 +1,4 @@
-"""The losses of one training step on decoded frames: Eq. 2, Eqs. 3 and 4, preservation, and their sum, Eq. 5."""
+"""The losses of a training step on decoded frames: Eq. 2, Eqs. 3 and 4, preservation, and their weighted sum, Eq. 5."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NO_FACE = float("nan")
 
 @dataclass(frozen=True)
 class Objective:
-    """What videos are rewarded for. scorer: of the semantic reward, None without one."""
+    """What videos are rewarded for. ``scorer`` is that of the semantic reward, or None without one."""
 
     identity: Identity
     scorer: PromptScorer | None
@@ -30,10 +30,10 @@ class Objective:
         return self.scorer is not None and self.settings.semantic_weight > 0
 
     def icr(self, student: Tensor, heads: list[Face | None], generator: torch.Generator) -> IdentityScore | None:
-        """Eq. 2 on the first frames of ``student`` [N, 3, H, W] (0..1) whose head is known; None if no head is.
+        """Eq. 2 on the first frames of ``student`` [N, 3, H, W] (0..1) whose head is known, or None if none is.
 
-        ``heads`` are the teacher's where it shows one: late steps must not move the head, and a reward that followed
-        a wandering head would let the motion shrink.
+        The ``heads`` should be the teacher's wherever it shows one: the late steps must not move the head, and a reward
+        that followed a wandering head would let the motion shrink.
         """
         settings = self.settings
         known = [(index, head) for index, head in enumerate(heads) if head is not None][: settings.identity_frames]
@@ -43,10 +43,10 @@ class Objective:
         return identity_consistency_loss(frames, faces, self.identity, settings.augmentation, generator, settings.identity_cap)
 
     def scr(self, student: Tensor, teacher_scores: Tensor | None, prompt: int, through: Callable | None = None) -> Tensor:
-        """Eqs. 3 and 4 on the first M of the frames; 0 without a semantic reward.
+        """Eqs. 3 and 4 on the first M frames of ``student`` [N, 3, H, W]; 0 without a semantic reward.
 
-        teacher_scores: [N], those of the original model's same frames. through: recomputes the scorer's activations
-        in backward, as ``recomputed(function, frame)`` does, one frame at a time.
+        teacher_scores: [N], the scores of the same frames of the original model. through(function, frame): if given, it
+        scores one frame at a time and recomputes the scorer's activations in backward, as ``recomputed`` does.
         """
         scorer, count = self.scorer, self.settings.num_frames
         if scorer is None or teacher_scores is None or not self.settings.semantic_weight:
@@ -59,10 +59,10 @@ class Objective:
         return semantic_consistency_loss(scores, teacher_scores[:count], scorer.logit_scale)
 
     def preservation(self, student: Tensor, teacher: Tensor, heads: list[Face | None]) -> Tensor:
-        """L1 to the teacher's frames outside the heads; 0 where the settings give it no weight."""
+        """The L1 distance to the teacher's frames outside the heads; 0 if the settings give it no weight."""
         return preservation_loss(student, teacher, heads) if self.settings.preserve_weight else student.new_zeros(())
 
     def total(self, icr: Tensor, scr: Tensor, preservation: Tensor) -> Tensor:
-        """L_train of Eq. 5, with the user's weights and the preservation term."""
+        """L_train of Eq. 5 with the user's weights, and with the preservation term added."""
         settings = self.settings
         return settings.identity_weight * icr + settings.semantic_weight * scr + settings.preserve_weight * preservation

@@ -1,7 +1,7 @@
-"""Keeping the rest of the picture: an L1 to the teacher's frames outside the head.
+"""The preservation loss, which keeps the picture around the head: the L1 distance to the teacher's frames there.
 
-Not in the paper. The late window can still repaint shirts and backgrounds; this
-term asks it not to, without touching the face that the identity reward shapes.
+It is not in the paper. An adapter that acts only in the late steps can still repaint shirts and backgrounds; this term
+asks it not to, and leaves the face to the identity reward.
 """
 
 import torch
@@ -11,7 +11,7 @@ from ..rewards.faces import Face
 
 
 def outside_heads(faces: list[Face | None], height: int, width: int) -> Tensor:
-    """Mask [N, 1, H, W]: 1 outside the head box, all 0 where no face is known."""
+    """Mask [N, 1, H, W] that is 1 outside the head's box; it is 0 everywhere in frames without a known face."""
     mask = torch.zeros(len(faces), 1, height, width)
     for index, face in enumerate(faces):
         if face is None:
@@ -23,9 +23,9 @@ def outside_heads(faces: list[Face | None], height: int, width: int) -> Tensor:
 
 
 def preservation_loss(student: Tensor, teacher: Tensor, faces: list[Face | None]) -> Tensor:
-    """Mean absolute RGB difference (0..1) outside the heads; student and teacher [N, 3, H, W].
+    """The mean absolute difference of ``student`` and ``teacher`` [N, 3, H, W], both in 0..1, outside the heads.
 
-    faces: the teacher's, so that a head which wanders off its place costs, too.
+    The ``faces`` are the teacher's, so that a head that leaves its place costs something too.
     """
     mask = outside_heads(faces, *student.shape[-2:]).to(student)
     difference = (student - teacher.to(student)).abs() * mask

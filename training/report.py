@@ -1,4 +1,4 @@
-"""What a finished run has to say, in a few lines for people."""
+"""The report of a finished run, in a few lines for people."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,9 @@ from ..rewards.faces import Face, Identity
 from .result import TrainingResult
 from .words import in_time, in_words
 
-# Crops embedded at once: bounds the memory of a large recognizer.
+# So many crops are embedded at once, which bounds the memory of a large recognizer.
 EMBEDDED_TOGETHER = 16
-# What people compare between runs; the file has all of them.
+# The settings that people compare between runs; the LoRA's file holds all of them.
 SETTINGS = (
     "sampling_steps",
     "cfg",
@@ -34,7 +34,10 @@ SETTINGS = (
 
 @torch.no_grad()
 def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]) -> float:
-    """Mean cosine of the frames [F, 3, H, W] that have a face to the references, by the rewarded recognizer; nan if none has."""
+    """The mean cosine similarity of a clip's faces to the reference photos, by the rewarded recognizer.
+
+    frames: [F, 3, H, W] in 0..1. Frames without a face do not count; nan if no frame has one.
+    """
     model = identity.face_model
     found = [(index, face) for index, face in enumerate(faces) if face is not None]
     similarities = []
@@ -46,7 +49,7 @@ def clip_similarity(identity: Identity, frames: Tensor, faces: list[Face | None]
 
 
 def report(result: TrainingResult, phases: Mapping[str, float], memory: str) -> str:
-    """phases: seconds of the run's parts, by name. memory: the most that was used."""
+    """The whole report. phases: how many seconds each part of the run took. memory: a phrase for the most that was used."""
     history = result.history
     tenth = max(1, len(history) // 10)
     first, last = (mean(record.similarity for record in part) for part in (history[:tenth], history[-tenth:]))
@@ -78,7 +81,7 @@ def report(result: TrainingResult, phases: Mapping[str, float], memory: str) -> 
 
 
 def gist(result: TrainingResult) -> str:
-    """One line: what came out, and where it is."""
+    """One line that says what came out and where it is."""
     before, after = result.similarities
     return (
         f"Done: similarity to the photos {before:.2f} before, {after:.2f} after, on a clip that training never saw; "
@@ -87,7 +90,7 @@ def gist(result: TrainingResult) -> str:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Of those that are numbers; nan if none is."""
+    """The mean of those ``values`` that are not nan; nan if all are."""
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else math.nan
 

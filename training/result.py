@@ -1,4 +1,4 @@
-"""What a finished run hands on: to the report, to the node, to whoever measures it."""
+"""What a finished run returns to the report, to the node and to whoever measures it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,15 @@ from .teacher.bank import BankProgress
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """lora: the adapter with its window and settings, as saved at ``lora_path``. steps: trained in all.
+    """The adapter, and how it came about.
 
-    history: one record a step. before, after: [F, 3, H, W] in 0..1, the clip of the prompt that was kept out of training,
-    of the original model and of the student; similarities: theirs to the references, by the rewarded recognizer ``face_model``.
-    late_steps: how many of ``sampling_steps`` the adapter acts in. clips: the bank at its end, None if nothing was remembered.
-    memory: the plan in one sentence. changed: settings that are others than before the run was resumed.
+    lora: the adapter with its window and settings, as saved at ``lora_path``. steps: the training steps that it has had,
+    earlier runs included. prompts: how many were trained on. history: one record for each step.
+    before, after: [F, 3, H, W] in 0..1, the clip of the prompt that was kept out of training, by the original model and
+    by the student. similarities: how similar the faces in either are to the references, by the rewarded recognizer,
+    ``face_model``. scored: whether the semantic reward took part. late_steps: in how many of the ``sampling_steps`` the
+    adapter acts. clips: the finished bank, or None if no clips were kept. memory: the memory plan in one sentence.
+    changed: the settings that differ from those before the run was resumed.
     """
 
     lora: LateStepLora

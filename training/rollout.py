@@ -1,8 +1,7 @@
 """Sampling a video step by step, with gradient where it is wanted.
 
-A rollout lives inside the host's own guider, so conditioning, guidance, style
-LoRAs and every other patch on the user's MODEL act exactly as they do when the
-core KSampler samples with ``euler`` (for noise-predicting models that is DDIM).
+A rollout runs inside the host's own guider, so conditioning, guidance, style LoRAs and every other patch on the user's
+MODEL act exactly as they do when the core KSampler samples with ``euler`` (which is DDIM for models that predict noise).
 """
 
 from collections.abc import Callable
@@ -36,7 +35,8 @@ Result = TypeVar("Result")
 class Rollout:
     """The trajectory z_T -> z_0 of one model on one schedule, for any of the given prompts.
 
-    sigmas: [steps + 1], the last one 0.
+    sigmas: [steps + 1], ending with 0. latent: zeros in the shape of one clip. prompt_sizes: how many of the guider's
+    positive conditions belong to each prompt.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Rollout:
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which the model computes."""
+        """The dtype that the model computes in."""
         return self.guider.inner_model.get_dtype_inference()
 
     def use_prompt(self, index: int) -> None:
-        """Condition the following steps on prompt ``index``."""
+        """Condition all further steps on prompt ``index``."""
         self.guider.conds = {"positive": self._positive(index), "negative": self._negative}
 
     def use_prompts(self, indices: list[int]) -> None:
-        """Condition the following steps of a batch of clips on one prompt each; all have to be able to share a call."""
+        """Condition all further steps of a batch of clips on a prompt each; every two of them must pass ``can_share``."""
         self.use_prompt(indices[0])
         if len(indices) > 1:
             self.guider.conds["positive"] = joined([self._positive(index) for index in indices])
@@ -83,15 +83,15 @@ class Rollout:
         return self._positives[first : first + self._prompt_sizes[index]]
 
     def start(self, seed: int) -> Tensor:
-        """z_T of section 4.1: pure noise, the same the host draws for ``seed``."""
+        """z_T of section 4.1: the pure noise that the host draws for ``seed``."""
         noise = torch.randn(self.latent.shape, generator=torch.Generator().manual_seed(seed)).to(self.latent)
         full = comfy.samplers.Sampler().max_denoise(self.guider, self.sigmas)
         return self.guider.inner_model.model_sampling.noise_scaling(self.sigmas[0], noise, self.latent, full)
 
     def run(self, x: Tensor, first: int, last: int, checkpointing: bool = False) -> Tensor:
-        """Euler steps ``first`` .. ``last - 1``; with checkpointing, each is recomputed in backward.
+        """Take the Euler steps ``first`` .. ``last - 1`` from ``x``; with checkpointing, each is recomputed in backward.
 
-        Where no gradient is asked for, the host's fastest kernels run.
+        Without gradient the host's fastest kernels run.
         """
         denoise = self._denoise_with_gradient if torch.is_grad_enabled() else self._denoise
         for index in range(first, last):
@@ -109,13 +109,13 @@ class Rollout:
             return self._denoise(x, sigma)
 
     def to_vae(self, x: Tensor) -> Tensor:
-        """Latents of the last step -> latents as the VAE expects them."""
+        """The latents of the last step in the form that the VAE expects."""
         x = self.guider.inner_model.model_sampling.inverse_noise_scaling(self.sigmas[-1], x)
         return self.guider.inner_model.process_latent_out(x)
 
 
 class _InsideGuider:
-    """Takes a sampler's place in the host's guider, and hands a rollout to ``body`` once everything is loaded and processed."""
+    """A sampler for the host's guider that, with everything loaded and processed, calls ``body`` with a rollout."""
 
     def __init__(self, body: Callable[[Rollout], object], prompt_sizes: list[int]):
         self.body = body
@@ -141,10 +141,10 @@ def with_rollout(
     latent: Tensor,
     body: Callable[[Rollout], Result],
 ) -> Result:
-    """Load ``model`` through the host and return ``body(rollout)``, called inside its guider with gradients on.
+    """Load ``model`` through the host and return ``body(rollout)``, called inside the host's guider with gradients on.
 
-    model: a clone that the caller owns. positives: one CONDITIONING a prompt.
-    latent: zeros of the video's latent shape, batch 1. Afterwards ``model`` has the attention of before again.
+    model: a clone that the caller owns. positives: one CONDITIONING for each prompt. latent: zeros in the shape of the
+    video's latents, batch 1. When this returns, ``model`` has its own attention function again.
     """
     with training_mode(), attention_for_training(model):
         forget_compilation(model)
@@ -164,13 +164,13 @@ def with_rollout(
 
 
 def _load_fully(executor, *args, **kwargs):
-    """The host may otherwise stream weights through buffers that it overwrites before backward reads them."""
+    """Keep all weights loaded; the host might stream them through buffers that it overwrites before backward reads them."""
     with moving_weights():
         return executor(*args, **kwargs | {"force_full_load": True})
 
 
 def _detach_conditions(conds: dict[str, list[dict]]) -> dict[str, list[dict]]:
-    """Processed conditions whose tensors backward may save."""
+    """``conds`` with tensors that backward may save."""
     for group in conds.values():
         for cond in group:
             for value in cond.get("model_conds", {}).values():

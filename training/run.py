@@ -1,6 +1,6 @@
 """One training run in four acts: prepare, build the bank, train, compare.
 
-Encodes the prompts, enters the host's guider, hands the loop to the trainer, and keeps the newest adapter and
+The run encodes the prompts, enters the host's guider, leaves the loop to the trainer, and keeps the newest adapter and
 optimizer state on disk whatever happens.
 """
 
@@ -44,13 +44,13 @@ from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
 CORE_BYPASS = "bypass_lora"
-COMPARISON = "Comparison"  # the phase after training, as it is named to the user
+COMPARISON = "Comparison"  # the user's name for the phase after training
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that is made of text. positives: one CONDITIONING a prompt. scorer: None without a semantic reward."""
+    """Everything that is made from text: a CONDITIONING for each prompt, and the scorer if there is a semantic reward."""
 
     positives: list[Conditioning]
     negative: Conditioning
@@ -58,13 +58,13 @@ class Prepared:
 
 
 class TrainingRun:
-    """Checks that input and settings work together; ``execute`` then trains.
+    """A run whose inputs and settings have been checked against each other; ``execute`` trains it.
 
-    prompts: the last one is never trained on; it shows the result. latent: zeros in the video's latent shape, batch 1.
-    resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the expert that makes the first
-    steps, of a model that has two. teacher_clips: where the original model's clips are kept, and found if an earlier run
-    has left them there. targets: the linears that get an adapter, None for the family's own.
-    Raises ValueError where something does not fit.
+    prompts: the last one is never trained on; it shows the result. latent: zeros in the shape of the video's latents,
+    batch 1. resume: whether to go on from the adapter and state at ``lora_path``. save_every: how many steps lie between
+    two saves. teacher_clips: where the original model's clips are kept, and found if an earlier run left them there.
+    high_noise_model: the expert for the first steps, if the model has two. targets: the linears that get a residual, or
+    None for the family's own. Raises ValueError, naming the input, if something does not fit.
     """
 
     def __init__(
@@ -142,10 +142,11 @@ class TrainingRun:
         say: Say = lambda line: None,
         after_clips: Callable[[BankProgress], None] = lambda progress: None,
     ) -> TrainingResult:
-        """Train to ``settings.steps``; ``after_step`` is told of every step once it is safe, ``say`` of what comes before.
+        """Train to step ``settings.steps``.
 
-        ``after_clips`` is told how far the original model's clips are. Whatever ends the run early, the adapter and
-        the optimizer state of the last finished step are on disk.
+        ``after_step`` hears of every finished step, after it was saved if its turn had come; ``after_clips`` hears how
+        many of the original model's clips are ready; ``say`` gets a line for the user about everything else. Whatever
+        ends the run early, the adapter and the optimizer state of the last finished step are on disk.
         """
         self.memory.say = say
         prepared = self._prepare(say)
@@ -170,7 +171,7 @@ class TrainingRun:
 
     @cached_property
     def memory(self) -> Memory:
-        """How the run fits into memory, planned before it computes anything. Raises ValueError if no way is known to fit."""
+        """How the run fits into memory, planned before anything is computed. Raises ValueError if nothing is known to fit."""
         size = self._bank_bytes(self.decoder)
         parts = RunParts(
             self.model, self.architecture, self.decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
@@ -181,7 +182,7 @@ class TrainingRun:
         return memory
 
     def lora(self) -> LateStepLora:
-        """The adapter as it stands, with its window and settings."""
+        """The adapter as it is now, with its window and settings."""
         info = AdapterInfo(
             base_model=self.architecture.name,
             start_percent=self.settings.start_percent,
@@ -198,7 +199,7 @@ class TrainingRun:
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
 
     def _prepare(self, say: Say) -> Prepared:
-        """Texts become conditions and features; the text encoders are not needed afterwards."""
+        """Encode all texts, after which the text encoders are not needed any more."""
         positives = []
         for number, prompt in enumerate(self.prompts, start=1):
             say(f"Encoding prompts: {number} of {len(self.prompts)}")
@@ -222,7 +223,7 @@ class TrainingRun:
         say: Say,
         after_clips: Callable[[BankProgress], None],
     ) -> TrainingResult | None:
-        """Build the bank, train, compare: with everything loaded. None if the stored clips are another model's."""
+        """With everything loaded, build the bank, train and compare. None if the stored clips are another model's."""
         teacher = Teacher(
             rollout, self.memory.decoder, self.identity.face_model, prepared.scorer, self.injection, self.first_late_step, early,
         )  # fmt: skip
@@ -250,13 +251,13 @@ class TrainingRun:
         return self._compare(trainer, objective.scores_meaning, told[-1] if told else None)
 
     def _train(self, trainer: Trainer, after_step: AfterStep, say: Say) -> None:
-        """The loop, and everything that is saved of it."""
+        """Run the loop, and save every ``save_every`` steps and at its end."""
 
         def saved_step(record, preview) -> None:
             if self.state.step % self.save_every == 0:
                 try:
                     self._save(trainer)
-                except ValueError as error:  # the next save may be possible; the last one has to be
+                except ValueError as error:  # a later save may succeed, and the last one must
                     say(str(error))
             after_step(record, preview)
 
@@ -267,7 +268,7 @@ class TrainingRun:
             self._save(trainer)
 
     def _compare(self, trainer: Trainer, scored: bool, clips: BankProgress | None) -> TrainingResult:
-        """The clip of the prompt that was kept out of training, by the original model and by the student."""
+        """Sample the clip of the prompt that was kept out of training, and compare it to the original model's."""
         held_out = trainer.bank.clip(self._held_out)
         before = held_out.frames[list(range(len(held_out.frames)))].float()
         with torch.no_grad():
@@ -295,7 +296,7 @@ class TrainingRun:
         )
 
     def _save(self, trainer: Trainer) -> None:
-        """Raises ValueError if the disk does not take it."""
+        """Write the adapter and the state, unless no step is done yet. Raises ValueError if the disk refuses them."""
         if not self.state.step:
             return
         self.state.capture(self.adapter, trainer.optimizer, trainer.scaler)
@@ -310,23 +311,23 @@ class TrainingRun:
 
     @property
     def _held_out(self) -> ClipKey:
-        """Of the clip before and after."""
+        """Key of the clip that shows the result, before and after."""
         return len(self.prompts) - 1, self.settings.seed
 
     @property
     def _clip_keys(self) -> list[ClipKey]:
-        """Of the steps to come."""
+        """Keys of every teacher clip that the remaining steps draw."""
         return self.draws.clip_keys(self.state.step, self.settings.steps)
 
     def _sampling(self, prepared: Prepared) -> tuple[Conditioning, float, Tensor, Tensor]:
-        """How every video is sampled, as ``with_rollout`` takes it."""
+        """The arguments of ``with_rollout`` that are the same for every video."""
         return prepared.negative, self.settings.cfg, self.sigmas, self.latent
 
     def _bank_bytes(self, decoder: FrameDecoder) -> int:
         return (1 + len(self._clip_keys)) * clip_bytes(decoder, self.latent)
 
     def _stores(self) -> Stores:
-        """Where the original model's clips are: the held-out one and those of the steps to come."""
+        """The stores for the original model's clips: the held-out one and those that the remaining steps draw."""
         decoder = self.memory.decoder
         fingerprint = bank_fingerprint(
             model=self.model, high_noise_model=self.high_noise_model, vae=decoder.vae, latent=self.latent,
@@ -337,7 +338,7 @@ class TrainingRun:
         return self.teacher_clips.open(fingerprint, self.prompts, self._bank_bytes(decoder))
 
     def _early_steps(self, prepared: Prepared, stores: Stores, say: Say) -> EarlySteps | None:
-        """The first expert's part of every clip that is going to be sampled; None for models of one part."""
+        """The first expert's part of every clip that is about to be sampled; None if the model has only one expert."""
         if self.high_noise_model is None:
             return None
         sampled = sampled_by_build(stores.clips, self._held_out, self._clip_keys)
@@ -355,7 +356,7 @@ class TrainingRun:
 
 @contextmanager
 def _text_that_fits():
-    """Around the first model calls of a run: turns what the host says of a wrong text encoder into one sentence."""
+    """Context for a run's first model calls that turns the host's errors about a wrong text encoder into one sentence."""
     try:
         yield
     except (KeyError, RuntimeError) as error:

@@ -6,16 +6,16 @@ from torch import Tensor
 
 from ..adapters.late_step import SigmaWindow
 
-# Noise level below which the second of two experts takes over; from Wan 2.2's own text-to-video configuration.
+# The second of two experts takes over below this noise level; the value is Wan 2.2's own for text to video.
 BOUNDARY = 0.875
 
 
 def first_late_step(sigmas: Tensor, window: SigmaWindow, start_percent: float, scheduler: str, two_experts: bool = False) -> int:
-    """Number, from 0, of the first sampling step inside ``window``.
+    """The number, counted from 0, of the first sampling step inside ``window``.
 
-    sigmas: [steps + 1] of ``scheduler``. window: from ``start_percent``. two_experts: the first steps belong to a high-noise
-    model. Raises ValueError where no step lies inside the window, or where it begins in the steps of the
-    high-noise model, which is not trained.
+    sigmas: [steps + 1] of ``scheduler``. window: the one that begins at ``start_percent``. two_experts: whether the first
+    steps belong to a high-noise model. Raises ValueError if no step lies inside the window, or if the window begins in
+    the steps of the high-noise model, which is not trained.
     """
     first = next((index for index, sigma in enumerate(sigmas[:-1].tolist()) if window.contains(sigma)), None)
     if first is None:
@@ -38,5 +38,5 @@ def last_share(sigmas: Tensor, start_percent: float) -> SigmaWindow:
 
 
 def early_steps(sigmas: Tensor) -> int:
-    """How many steps of the schedule belong to the first expert."""
+    """How many steps of the schedule ``sigmas`` [steps + 1] belong to the first expert."""
     return int((sigmas[:-1] > BOUNDARY).sum())

@@ -1,4 +1,4 @@
-"""What a training run is told, with the paper's own values as presets."""
+"""The settings of a training run, each default with its reason, and the paper's own values as presets."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,64 +7,64 @@ from ..adapters.architectures import Defaults
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of one run; the fields' names are those of the Train node, which takes its defaults from here.
+    """The settings of one run. The fields are named as on the Train node, which takes its defaults from here.
 
-    Where steps, sampling_steps, cfg or learning_rate is 0, ``fill_defaults`` has still to be called.
+    If steps, sampling_steps, cfg or learning_rate is 0, ``fill_defaults`` has to be called before the run.
     """
 
     steps: int = 0
-    """Training steps in all, one video each; 0: the family's own, which is the paper's."""
+    """The number of training steps, one video each; 0 takes the family's own, which is the paper's."""
     learning_rate: float = 0.0
-    """Of AdamW; 0: the family's own, which is the paper's."""
+    """AdamW's learning rate; 0 takes the family's own, which is the paper's."""
     weight_decay: float = 1e-2
-    """Of AdamW: the paper's for AnimateDiff, taken for every family; it names 1e-4 for HunyuanVideo."""
+    """AdamW's weight decay: the paper's for AnimateDiff, for every family. The paper has 1e-4 for HunyuanVideo."""
     rank: int = 16
-    """Of the low-rank residuals. The paper names none; the demo's people were learnt with 16."""
+    """The rank of the residuals. The paper gives none; the people of the demo were learnt with 16."""
     alpha: float = 16.0
-    """Their scale is alpha / rank: 1."""
+    """The residuals are scaled by alpha / rank, which is 1 by default."""
     seed: int = 0
-    """Decides every random choice of the run."""
+    """It decides every random choice of the run."""
     sampling_steps: int = 0
-    """Of a training video; 0: the family's own. The paper: 50."""
+    """How many sampling steps a training video takes; 0 takes the family's own. The paper has 50."""
     cfg: float = 0.0
-    """Guidance scale of a training video; 0: the family's own."""
+    """The guidance scale of a training video; 0 takes the family's own."""
     scheduler: str = "simple"
-    """The host's, on which the last quarter of the percents is the last quarter of the steps."""
+    """One of the host's schedulers; with this one the last quarter of the percents is the last quarter of the steps."""
     start_percent: float = 0.75
-    """The adapter acts from here to the end of sampling: section 4.4 of the paper."""
+    """The adapter acts from here to the end of sampling, as in section 4.4 of the paper."""
     gradient_steps: int = 4
-    """K: gradient flows through the last K sampling steps. On the demo 1, 2 and 4 gain 0.73, 0.76 and 0.79."""
+    """K: gradient flows through the last K sampling steps. On the demo, 1, 2 and 4 of them gain 0.73, 0.76 and 0.79."""
     identity_weight: float = 1.0
-    """Of Eq. 2 in Eq. 5: the paper's."""
+    """The weight of Eq. 2 in Eq. 5, which the paper leaves at 1."""
     semantic_weight: float = 1.0
-    """Of Eqs. 3 and 4 in Eq. 5: the paper's."""
+    """The weight of Eqs. 3 and 4 in Eq. 5, which the paper leaves at 1."""
     preserve_weight: float = 0.0
-    """Of the L1 to the teacher's frames outside the head, which is not in the paper."""
+    """The weight of the L1 distance to the teacher's frames outside the head, which is not in the paper."""
     num_frames: int = 4
-    """M of Eq. 3, which the paper does not name: enough for a softmax over frames, few enough to be decoded."""
+    """M of Eq. 3. The paper gives none; 4 are enough for a softmax over frames and few enough to decode."""
     identity_frames: int = 1
-    """Frames that Eq. 2 scores in a step: the paper's."""
+    """How many frames Eq. 2 scores in a step; the paper scores one."""
     bank_seeds: int = 1
-    """Initial noises a prompt: every one costs a video of the original model."""
+    """How many initial noises each prompt has; each costs a video of the original model."""
     augmentation: str = "robust"
-    """Of faces before they are compared: one of AUGMENTATIONS. The paper's colour jitter alone lets a recognizer be fooled."""
+    """How faces are altered before they are compared: one of AUGMENTATIONS. The paper's jitter lets a recognizer be fooled."""
     gradient_checkpointing: str = "auto"
     """One of CHECKPOINTING."""
     learning_rate_schedule: str = "decay"
-    """One of SCHEDULES. The paper's is constant; falling to zero over the second half ends on a steadier likeness."""
+    """One of SCHEDULES. The paper's is constant; a fall to zero over the second half ends on a steadier likeness."""
     identity_cap: float = 0.0
-    """The similarity above which a frame earns nothing more, 0 for none; not in the paper."""
+    """Above this similarity a frame earns nothing more; 0 means no cap, as in the paper."""
     vae_gradient_chunks: int = 0
-    """How far back the gradient reaches in VAEs that decode in chunks; 0: all the way, which is exact."""
+    """How many chunks back the gradient reaches in a VAE that decodes in chunks; 0 means all of them, which is exact."""
     sigmas: list[float] = field(default_factory=list)
     """The noise levels of a training video, steps + 1 of them, in place of scheduler and sampling_steps; empty: theirs."""
 
 
 SCHEDULES = ("decay", "constant")
-# How activations are kept for backward, from the fastest way to the smallest; auto for the first that fits.
+# How activations are kept for backward, from the fastest way to the one that takes least memory; auto is the first that fits.
 CHECKPOINTING = ("auto", "off", "steps", "blocks", "offload")
 
-# Section 7 of the paper. Eq. 5 has unit weights, Eq. 2 one random frame, section 4.1 colour jitter.
+# From section 7 of the paper; Eq. 5 has unit weights, Eq. 2 scores one random frame, and section 4.1 jitters colours.
 _PAPER = dict(
     start_percent=0.75,
     sampling_steps=50,
@@ -84,14 +84,14 @@ PRESETS = {
 
 
 def frames_a_step(settings: TrainingSettings, scored: bool) -> int:
-    """How many frames a training step has to look at. scored: whether the semantic reward takes part."""
+    """How many frames a training step looks at. scored: whether the semantic reward takes part."""
     if scored or settings.preserve_weight:
         return max(settings.num_frames, settings.identity_frames)
     return settings.identity_frames
 
 
 def apply_preset(settings: TrainingSettings, preset: str) -> TrainingSettings:
-    """Replace what the preset fixes; ``custom`` leaves everything as it is."""
+    """``settings`` with everything that ``preset`` fixes replaced; "custom" fixes nothing."""
     return replace(settings, **PRESETS[preset])
 
 
@@ -101,7 +101,7 @@ def follow_sigmas(settings: TrainingSettings, sigmas: list[float]) -> TrainingSe
 
 
 def fill_defaults(settings: TrainingSettings, defaults: Defaults) -> TrainingSettings:
-    """The model family's own value wherever a setting is 0."""
+    """``settings`` with the model family's own value wherever steps, sampling_steps, cfg or learning_rate is 0."""
     return replace(
         settings,
         steps=settings.steps or defaults.training_steps,

@@ -1,8 +1,7 @@
-"""The state of a run on disk: what a cancelled training needs to go on as if never stopped.
+"""The state of a run on disk, from which a cancelled training goes on as if it had never stopped.
 
-``<name>.pvstate`` lies beside the LoRA and holds the adapter, the optimizer moments and
-the history in one file, so that they can never disagree. Random draws depend on
-(seed, step) alone and need no state.
+``<name>.pvstate`` lies beside the LoRA and holds the adapter, the optimizer's moments and the history in one file, so
+that they can never disagree. Random draws depend on (seed, step) alone and need no state.
 """
 
 import json
@@ -19,13 +18,17 @@ from ..adapters.lora_file import load_info, write_atomically
 from ..adapters.low_rank import LowRankAdapter
 from .settings import TrainingSettings
 
-SUFFIX = ".pvstate"  # safetensors inside; a name of its own keeps it out of LoRA lists
-MOMENT = "@"  # between a weight's name and the name of its optimizer moment
+SUFFIX = ".pvstate"  # a safetensors file; its own suffix keeps it out of lists of LoRAs
+MOMENT = "@"  # stands between a weight's name and the name of its optimizer moment
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step. loss, identity and similarity are nan where no face was found."""
+    """What one training step measured; loss, identity and similarity are nan if no face was found.
+
+    loss: Eq. 5 with the preservation term. identity: Eq. 2. semantic: Eqs. 3 and 4. preserve: the preservation loss.
+    similarity: the mean cosine to the references. hit_rate: the share of frames in which a face was found.
+    """
 
     loss: float
     identity: float
@@ -37,7 +40,11 @@ class StepRecord:
 
 @dataclass
 class TrainingState:
-    """step: training steps done. history: one record a step. tensors: weights and moments by name. scaler: of half precision."""
+    """How far a run has come.
+
+    step: how many training steps are done. history: one record for each of them. tensors: weights and moments by name.
+    scaler: the gradient scaler's state, empty unless the model computes in half precision.
+    """
 
     step: int = 0
     history: list[StepRecord] = field(default_factory=list)
@@ -45,12 +52,12 @@ class TrainingState:
     scaler: dict[str, float] = field(default_factory=dict)
 
     def add(self, record: StepRecord) -> None:
-        """One more step is done."""
+        """Count one more step as done."""
         self.step += 1
         self.history.append(record)
 
     def capture(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
-        """Copy weights and moments to the CPU, and the scaler's numbers."""
+        """Remember the scaler's state, and copies of the weights and moments on the CPU."""
         self.scaler = scaler.state_dict()
         moments = optimizer.state_dict()["state"]
         self.tensors = {}
@@ -60,7 +67,7 @@ class TrainingState:
                 self.tensors[name + MOMENT + moment] = value.detach().cpu().clone()
 
     def restore(self, adapter: LowRankAdapter, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
-        """Give back what was captured; nothing to do for a fresh state."""
+        """Put everything that was captured back; a fresh state changes nothing."""
         if not self.tensors:
             return
         if self.scaler and scaler.is_enabled():
@@ -76,25 +83,25 @@ class TrainingState:
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def fits(self, adapter: LowRankAdapter) -> bool:
-        """Whether the captured weights have the names and shapes of this adapter's."""
+        """Whether the captured weights have the names and shapes of the weights of ``adapter``."""
         captured = {name: value.shape for name, value in self.tensors.items() if MOMENT not in name}
         return captured == {name: weight.shape for name, weight in adapter.named_weights().items()}
 
 
 def state_path(lora_path: Path) -> Path:
-    """Where the state of a LoRA lies."""
+    """The path of the state that belongs to a LoRA."""
     return lora_path.with_suffix(SUFFIX)
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write atomically."""
+    """Write ``state`` to ``path`` atomically."""
     history = [asdict(record) for record in state.history]
     metadata = {"step": str(state.step), "history": json.dumps(history), "scaler": json.dumps(state.scaler)}
     write_atomically(path, save(state.tensors, metadata=metadata))
 
 
 def load_state(path: Path) -> TrainingState:
-    """Inverse of ``save_state``. Raises ValueError if the file is missing or damaged."""
+    """The state that ``save_state`` wrote to ``path``. Raises ValueError if the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata, names = file.metadata(), file.keys()  # the handle itself cannot be iterated
@@ -111,7 +118,7 @@ def load_state(path: Path) -> TrainingState:
 
 
 def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankAdapter) -> TrainingState:
-    """The state beside a LoRA, to go on from. Raises ValueError unless it fits these settings and this adapter."""
+    """The state beside a LoRA, from which a run can go on. Raises ValueError unless it fits the settings and the adapter."""
     name = lora_path.name
     info = load_info(lora_path, "existing_lora")
     if info is None:
@@ -135,7 +142,7 @@ def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankA
 
 
 def changed_settings(lora_path: Path, settings: TrainingSettings) -> list[str]:
-    """What a resumed run does otherwise than before, one "name: before -> now" each; more steps are no change."""
+    """The settings that a resumed run changes, each as "name: before -> now"; the number of steps does not count."""
     info = load_info(lora_path)
     before = info.settings if info else {}
     return [

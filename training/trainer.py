@@ -1,4 +1,4 @@
-"""Non-reconstructive reward tuning (paper section 4), step by step."""
+"""Non-reconstructive reward tuning (section 4 of the paper), step by step."""
 
 import math
 from collections.abc import Callable
@@ -19,30 +19,30 @@ from .state import StepRecord, TrainingState
 from .teacher.bank import TeacherBank
 from .teacher.clip import TeacherClip
 
-# Gradients of half-precision models are often smaller than half precision can hold; the scaler begins with this factor.
+# The scaler starts with this factor, because gradients are often too small for half precision to hold.
 HALF_PRECISION_SCALE = 2.0**14
 MOST_SKIPPED = 10
-"""Steps in a row without a finite gradient after which half precision is given up."""
-# One step on a frame with an unusual face must not undo a hundred others.
+"""A run in half precision ends after so many steps in a row without a finite gradient."""
+# The gradient's norm is clipped to this, so that one step on an unusual face does not undo a hundred others.
 GRADIENT_CLIP = 1.0
 WARMUP_STEPS = 10
-# A run in which the detector finds a face on fewer than this share of frames teaches nothing.
+# A run teaches nothing if the detector finds a face in a smaller share of its frames.
 MINIMUM_HIT_RATE = 0.2
 HIT_RATE_WINDOW = 25
 
 Preview = tuple[Tensor, Tensor]
-"""The teacher's and the student's same frame, both [1, 3, H, W] in 0..1."""
+"""One frame of the teacher and the same frame of the student, both [1, 3, H, W] in 0..1."""
 AfterStep = Callable[[StepRecord, Preview], None]
 
 
 class TrainingFailure(RuntimeError):
-    """The run cannot go on; the message says what to change. The last good state is kept."""
+    """Raised when a run cannot go on; the message says what to change. The last good state is kept."""
 
 
 class Trainer:
-    """Tunes ``adapter`` so that the student's videos show the objective's identity.
+    """Tunes ``adapter`` until the student's videos show the objective's identity.
 
-    first_late_step: the number of the sampling step in which the window opens; the adapter sleeps before it.
+    first_late_step: the number of the sampling step in which the window opens; the adapter does nothing before it.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Trainer:
         state.restore(adapter, self.optimizer, self.scaler)
 
     def train(self, after_step: AfterStep) -> None:
-        """Run until ``settings.steps``; ``after_step`` may save, show progress, or raise to stop.
+        """Train to step ``settings.steps``; ``after_step`` may save, show progress, or raise to stop.
 
-        Raises TrainingFailure if the loss stays without a finite value or if faces are never found.
+        Raises TrainingFailure if the loss stops being finite or if faces are hardly ever found.
         """
         while self.state.step < self.settings.steps:
             record, preview = self.memory.retrying(self.step)
@@ -88,7 +88,7 @@ class Trainer:
             after_step(record, preview)
 
     def step(self) -> tuple[StepRecord, Preview]:
-        """One step of reward tuning, from a random prompt to the adapter's update."""
+        """Make one step of reward tuning, from a random prompt to the update of the adapter."""
         self.optimizer.zero_grad()
         generator = self.draws.generator(self.state.step)
         clip = self.bank.clip(self.draws.clip_key(generator))  # c ~ p(c), z_T ~ N(0, I): section 4.3; G_S(z_T, c)
@@ -121,9 +121,9 @@ class Trainer:
         return record, (teacher[:1].float(), student[:1].detach().cpu())
 
     def student_latents(self, clip: TeacherClip) -> Tensor:
-        """z_0 of the target model G_T from the same pure noise as the teacher's clip (section 4.1), as the VAE takes it.
+        """z_0 of the target model G_T, in the form that the VAE expects, from the noise of the teacher's clip (section 4.1).
 
-        Starts where the window opens (before it both models are the same), and carries gradient through the last K steps.
+        Sampling starts where the window opens, because both models agree up to there; the last K steps carry gradient.
         """
         self.rollout.use_prompt(clip.prompt)
         last = self.rollout.steps
@@ -134,16 +134,17 @@ class Trainer:
         return self.rollout.to_vae(x)
 
     def frames(self, clip: TeacherClip, generator: torch.Generator) -> list[int]:
-        """The random frames of this step; where only the identity is rewarded, those first that show a face."""
+        """The numbers of this step's random frames; if the identity alone is rewarded, frames with a face come first."""
         frames = torch.randperm(len(clip.frames), generator=generator).tolist()
         if not (self.objective.scores_meaning or self.settings.preserve_weight):
             frames.sort(key=lambda frame: clip.faces[frame] is None)
         return frames[: self.memory.frames]
 
     def _update(self, loss: float) -> None:
-        """AdamW on the clipped gradient. Half precision may overflow: such a step is left out, and the scale halved.
+        """Update the adapter by AdamW on the clipped gradient.
 
-        Raises TrainingFailure where loss or gradient are no finite numbers, in half precision after ten such steps in a row.
+        Half precision may overflow; then the update is left out and the scale halved. Raises TrainingFailure if loss or
+        gradient is not finite, in half precision only after ten such steps in a row.
         """
         self.optimizer.param_groups[0]["lr"] = self._learning_rate()
         self.scaler.unscale_(self.optimizer)
@@ -162,7 +163,7 @@ class Trainer:
         self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
 
     def _learning_rate(self) -> float:
-        """Of the coming step. It rises for a few steps, while AdamW's moments are not yet reliable."""
+        """The learning rate of the coming step; it rises over the first few, while AdamW's moments are still unreliable."""
         if self.settings.learning_rate_schedule == "constant":
             return self.settings.learning_rate
         rise = min(1.0, (self.state.step + 1) / WARMUP_STEPS)

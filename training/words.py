@@ -1,13 +1,13 @@
-"""Amounts as people say them."""
+"""Amounts in the words that people use."""
 
 
 def in_words(size: float) -> str:
-    """Bytes in megabytes or gigabytes."""
+    """``size`` bytes in megabytes or gigabytes, whichever fits."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def in_time(seconds: float) -> str:
-    """Seconds, minutes or hours."""
+    """``seconds`` in seconds, minutes or hours, whichever fits."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

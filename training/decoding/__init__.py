@@ -1,4 +1,4 @@
-"""How each family's VAE gives single frames: one file a family, chosen by ``frame_source``."""
+"""How single frames are decoded by the VAE of each family; each has a file, and ``frame_source`` chooses among them."""
 
 from torch import nn
 
@@ -24,8 +24,8 @@ SOURCES = (
 
 
 def frame_source(vae, network: nn.Module) -> FrameSource:
-    """The cheapest exact way to single frames that ``network`` of the host's ``vae`` allows.
+    """The cheapest exact way to single frames that ``network``, of the host's ``vae``, allows.
 
-    Networks of an unknown class decode the whole clip.
+    A network of an unknown class decodes the whole clip.
     """
     return next(source for source in SOURCES if source.fits(vae, network))(vae, network)

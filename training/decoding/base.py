@@ -1,4 +1,4 @@
-"""What every source of frames offers, and the sources that need no knowledge of the VAE's inside."""
+"""What every source of frames offers, and the sources that need to know nothing about the inside of the VAE."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 HostModule = Any
-"""A module of the host, which declares no attributes; PyTorch's own declaration makes each of them a tensor or a module."""
+"""A module of the host. The host declares no attributes, and to PyTorch's declaration each is a tensor or a module."""
 
 Result = TypeVar("Result")
 
 
 class FrameSource:
-    """Raw frames (as the network gives them, not yet 0..1) of one VAE.
+    """Gives the raw frames of one VAE: as its network makes them, not yet in 0..1.
 
-    gradient_chunks and checkpointing: see ``FrameDecoder``.
+    gradient_chunks and checkpointing are explained in ``FrameDecoder``.
     """
 
     shape = "[1, {channels}, frames, height, width]"
@@ -29,34 +29,34 @@ class FrameSource:
 
     @classmethod
     def fits(cls, vae, network: HostModule) -> bool:
-        """Whether the class knows this VAE."""
+        """Whether this class can take the frames out of ``network``."""
         raise NotImplementedError
 
     def accepts(self, latents: Tensor) -> bool:
         return latents.ndim == 5 and len(latents) == 1 and latents.shape[1] == self.vae.latent_channels
 
     def count(self, latents: Tensor) -> int:
-        """Frames that ``latents`` decode to."""
+        """How many frames ``latents`` decode to."""
         ratio = self.vae.upscale_ratio
         return int(ratio[0](latents.shape[2])) if isinstance(ratio, tuple) else latents.shape[2]
 
     @property
     def pixels_a_latent(self) -> int:
-        """How many times higher and wider than its latent a frame is."""
+        """How many times as high and wide as its latents a frame is."""
         return self.vae.spacial_compression_decode()
 
     def frames(self, latents: Tensor, frames: list[int], gradient_chunks: int | None, checkpointing: bool) -> Tensor:
-        """[len(frames), 3, H, W], differentiable."""
+        """The ``frames`` of the clip, in that order: [len(frames), 3, H, W], differentiable."""
         raise NotImplementedError
 
     def clip(self, latents: Tensor) -> Tensor:
-        """All frames [F, 3, H, W]; called without gradient."""
+        """All frames of the clip, [F, 3, H, W]; called without gradient."""
         check_interrupt()
         return self.network.decode(latents)[0].movedim(1, 0)
 
 
 class WholeClip(FrameSource):
-    """A VAE of unknown inside: every frame costs the whole clip."""
+    """For a VAE of an unknown kind, of which every frame costs the whole clip."""
 
     @classmethod
     def fits(cls, vae, network) -> bool:
@@ -68,7 +68,7 @@ class WholeClip(FrameSource):
 
 
 class IndependentFrames(FrameSource):
-    """A video VAE whose network says that it decodes each latent frame by itself."""
+    """For a video VAE whose network declares that it decodes each latent frame by itself."""
 
     @classmethod
     def fits(cls, vae, network) -> bool:
@@ -80,7 +80,7 @@ class IndependentFrames(FrameSource):
 
 
 class ImageFrames(FrameSource):
-    """An image VAE: the frames are a batch, each decoded alone."""
+    """For an image VAE, to which the frames are a batch; each is decoded alone."""
 
     shape = "[frames, {channels}, height, width]"
 
@@ -109,12 +109,12 @@ class ImageFrames(FrameSource):
 
 
 def call(function: Callable[..., Result], *args, checkpointing: bool) -> Result:
-    """function(*args); with checkpointing, its activations are recomputed in backward."""
+    """``function(*args)``; with checkpointing, its activations are recomputed in backward."""
     if checkpointing and torch.is_grad_enabled():
         return cast(Result, checkpoint(function, *args, use_reentrant=False))
     return function(*args)
 
 
 def check_interrupt() -> None:
-    """Raises the host's exception when the user has cancelled."""
+    """Raise the host's exception if the user has cancelled."""
     comfy.model_management.throw_exception_if_processing_interrupted()

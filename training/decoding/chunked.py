@@ -1,4 +1,4 @@
-"""Decoders that walk through the clip in chunks and carry a cache from one to the next."""
+"""Decoders that go through the clip in chunks and carry a cache from each to the next."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from .base import FrameSource, call, check_interrupt
 
 @dataclass(frozen=True)
 class Chunk:
-    """Frames ``first`` .. ``last`` - 1 of the clip are made of ``part`` of the features (along time)."""
+    """A chunk: frames ``first`` .. ``last - 1`` of the clip are made from ``part`` of the features' time axis."""
 
     part: slice
     first: int
@@ -18,14 +18,14 @@ class Chunk:
 
 
 class ChunkedFrames(FrameSource):
-    """Replays the host's chunks up to the last wanted one.
+    """Replays the host's chunks, up to the last one that has a wanted frame.
 
-    Pixels are those of the whole clip. Chunks without gradient run under ``no_grad``, so the memory for
-    gradient grows with ``gradient_chunks`` alone; the time grows with the number of the last wanted frame.
+    The pixels are those of the whole clip's decode. Chunks without gradient run under ``no_grad``, so the memory for
+    the gradient grows with ``gradient_chunks`` alone; the time grows with the number of the last wanted frame.
     """
 
     def features(self, latents: Tensor):
-        """What the chunks are cut from: everything that the decoder computes on the whole clip at once."""
+        """The features that the chunks are cut from: everything that the decoder computes on the whole clip at once."""
         raise NotImplementedError
 
     def chunks(self, latents: Tensor) -> list[Chunk]:
@@ -33,9 +33,10 @@ class ChunkedFrames(FrameSource):
         raise NotImplementedError
 
     def run(self, features, part: slice, cache, checkpointing: bool = False):
-        """-> (frames [1, 3, F, H, W], next cache). Must not change ``cache``; it is None in the first chunk.
+        """The frames [1, 3, F, H, W] of a chunk, and the cache for the next one.
 
-        checkpointing: its layers are recomputed one by one, inside of the chunk's recomputation.
+        ``cache`` is None for the first chunk and must not be changed. checkpointing: whether the layers are recomputed
+        one by one, within the chunk's own recomputation.
         """
         raise NotImplementedError
 

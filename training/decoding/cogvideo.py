@@ -1,7 +1,7 @@
-"""CogVideoX: low resolutions over the whole clip, high ones in chunks of four frames.
+"""CogVideoX, which computes low resolutions on the whole clip and high ones in chunks of four frames.
 
-Its normalisation takes in all frames that it is given, so no smaller piece is exact. The low resolutions run with
-gradient on the whole clip: that part of the cost grows with the clip's length.
+Its normalisation spans all frames that it is given, so nothing smaller than the host's own pieces is exact. The low
+resolutions run with gradient on the whole clip, so that part of the cost grows with the clip's length.
 """
 
 import math
@@ -29,7 +29,7 @@ class CogVideoFrames(ChunkedFrames):
         return length * self.network.temporal_compression_ratio  # the host doubles every frame of an even clip
 
     def features(self, latents):
-        """-> (hidden, latents), both with as many frames as the clip."""
+        """(hidden, latents), both with as many frames as the clip."""
         decoder = self.network.decoder
         hidden, _ = decoder.conv_in(latents)
         hidden, _ = decoder.mid_block(hidden, None, latents)
@@ -55,12 +55,12 @@ class CogVideoFrames(ChunkedFrames):
 
     @property
     def _low(self) -> int:
-        """Up blocks that change the number of frames; the host runs them on the whole clip."""
+        """How many up blocks change the number of frames; the host runs these on the whole clip."""
         return int(math.log2(self.network.temporal_compression_ratio))
 
 
 def _repeat_frames(latents: Tensor, frames: int) -> Tensor:
-    """Each latent frame as often as it makes frames; the first one of an odd clip makes one."""
+    """``latents`` with each frame repeated as often as it makes ``frames``; the first one of an odd clip makes one."""
     length = latents.shape[2]
     alone = length % 2
     repeats = torch.full((length,), (frames - alone) // max(1, length - alone), device=latents.device)

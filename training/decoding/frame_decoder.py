@@ -1,4 +1,4 @@
-"""Single frames of a video out of its latents, with gradient."""
+"""Decoding single frames of a video from its latents, with gradient."""
 
 from functools import partial
 
@@ -13,16 +13,17 @@ from . import frame_source
 class FrameDecoder:
     """Decodes chosen frames of one clip through the user's VAE.
 
-    The pixels are those of the VAE's own decode of the whole clip, and the gradient is exact. What single frames
-    cost depends on the VAE: see the package.
+    The pixels are those of the VAE's own decode of the whole clip, and the gradient is exact. What a single frame costs
+    depends on the VAE and is told in its file.
 
-    device: where the frames are wanted. checkpointing: activations are recomputed in backward. one_by_one: frames
-    are decoded one after the other, each again in backward, so that the activations of a single one are kept at a time.
-    gradient_chunks: HunyuanVideo and CogVideoX decode in chunks; a number cuts the gradient that far back, which
-    saves memory and makes it inexact (cosine to the exact one on random weights: 0.14, 0.43, 0.68, 0.84 for 1 to 4 chunks
-    of HunyuanVideo, 0.82, 0.98 for 1 and 2 of CogVideoX). Other VAEs ignore it.
+    device: where the frames are wanted. checkpointing: whether activations are recomputed in backward. one_by_one:
+    whether frames are decoded one after the other and again in backward, so that only one frame's activations exist at
+    a time. gradient_chunks: HunyuanVideo and CogVideoX decode in chunks, and the gradient reaches this many of them back,
+    None for all. A number saves memory and makes the gradient inexact: on random weights its cosine to the exact one is
+    0.14, 0.43, 0.68 and 0.84 for 1 to 4 chunks of HunyuanVideo, 0.82 and 0.98 for 1 and 2 of CogVideoX. Other VAEs
+    ignore it.
 
-    ``patcher`` has to be loaded while frames are decoded, and ``prepare`` called after that.
+    ``patcher`` has to be loaded before ``prepare`` is called, and as long as frames are decoded.
     """
 
     def __init__(self, vae, device: torch.device, gradient_chunks: int | None = None, checkpointing: bool = False):
@@ -40,23 +41,23 @@ class FrameDecoder:
         make_tensors_normal(self.network)
 
     def frozen(self):
-        """Context in which the VAE's weights collect no gradient."""
+        """A context in which the VAE's weights collect no gradient."""
         return frozen(self.network)
 
     def count(self, latents: Tensor) -> int:
-        """Frames of the clip that ``latents`` decode to."""
+        """How many frames ``latents`` decode to."""
         return self.source.count(latents)
 
     def frame_size(self, latents: Tensor) -> tuple[int, int]:
-        """(height, width), in pixels, of the frames that ``latents`` decode to."""
+        """The (height, width) in pixels of the frames that ``latents`` decode to."""
         ratio = self.source.pixels_a_latent
         return latents.shape[-2] * ratio, latents.shape[-1] * ratio
 
     def decode(self, latents: Tensor, frames: list[int]) -> Tensor:
-        """latents as the VAE expects them -> [len(frames), 3, H, W] in 0..1, as the user would see them.
+        """The ``frames`` of the clip as the user would see them: [len(frames), 3, H, W] in 0..1.
 
-        latents: [1, C, T, h, w], of an image VAE [F, C, h, w]. Raises ValueError for any other shape and for
-        frames that the clip does not have.
+        latents: in the form that the VAE expects, [1, C, T, h, w], or [F, C, h, w] for an image VAE. Raises ValueError
+        for any other shape and for frames that the clip does not have.
         """
         count = self._check(latents)
         if outside := [frame for frame in frames if not 0 <= frame < count]:
@@ -67,7 +68,7 @@ class FrameDecoder:
 
     @torch.no_grad()
     def decode_clip(self, latents: Tensor) -> Tensor:
-        """All frames [F, 3, H, W] in 0..1, no gradient."""
+        """All frames of the clip, [F, 3, H, W] in 0..1, without gradient."""
         self._check(latents)
         return self._to_image(self.source.clip(latents.to(self.vae.device, self.vae.vae_dtype)))
 
@@ -85,5 +86,5 @@ class FrameDecoder:
         return self.count(latents)
 
     def _to_image(self, raw: Tensor) -> Tensor:
-        # A copy, as the host's functions work in place.
+        # The host's functions work in place, so they get a copy.
         return self.vae.process_output(raw.to(self.device, torch.float32, copy=True)).clamp(0, 1)

@@ -1,6 +1,6 @@
 """HunyuanVideo and HunyuanVideo 1.5: attention over the whole clip at latent resolution, then causal convolutions.
 
-The part at latent resolution runs with gradient on all latents: that cost grows with the clip's length.
+The part at latent resolution runs with gradient on all latents, so its cost grows with the clip's length.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from .chunked import Chunk, ChunkedFrames
 from .windows import Stage, WindowedFrames
 
 CHUNK = 2  # latent frames
-CONVOLUTION = 2  # frames before its own that one convolution looks at
+CONVOLUTION = 2  # how many frames before its own one convolution looks at
 
 
 class HunyuanFrames(ChunkedFrames):
-    """HunyuanVideo. Its normalisation takes in all frames of a chunk: no smaller piece than a chunk is exact."""
+    """For HunyuanVideo, whose normalisation spans all frames of a chunk, so that nothing smaller than a chunk is exact."""
 
     @classmethod
     def fits(cls, vae, network) -> bool:
@@ -46,7 +46,7 @@ class HunyuanFrames(ChunkedFrames):
 
     @property
     def _layers(self) -> list[Callable]:
-        """(hidden, carried, carry) -> hidden: takes from the one list what the chunk before put into the other."""
+        """The layers as (hidden, carried, carry) -> hidden; ``carried`` is what ``carry`` became in the chunk before."""
         decoder = self.network.decoder
         layers = []
         for level in reversed(decoder.up):
@@ -61,12 +61,12 @@ class HunyuanFrames(ChunkedFrames):
 
 def _carrying(layer: Callable, hidden: Tensor, carried: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
     carry = []
-    carried = None if carried is None else list(carried)  # the host takes from its front
+    carried = None if carried is None else list(carried)  # a copy, as the host pops from its front
     return layer(hidden, carried, carry), carry
 
 
 class Hunyuan15Frames(WindowedFrames):
-    """HunyuanVideo 1.5, which normalises each pixel alone."""
+    """For HunyuanVideo 1.5, which normalises each pixel by itself."""
 
     @classmethod
     def fits(cls, vae, network) -> bool:

@@ -1,7 +1,7 @@
-"""LTX-Video: convolutions that look both ways, no state between frames, and (in some versions) random noise.
+"""LTX-Video: convolutions that look both ways in time, no state between frames, and in some versions random noise.
 
-The host draws that noise anew each time; here the same latents always give the same frames: those that the host gives
-after ``torch.manual_seed(NOISE_SEED)``.
+The host draws that noise anew for each decode. Here the same latents always give the same frames: those that the host
+gives after ``torch.manual_seed(NOISE_SEED)``.
 """
 
 import threading
@@ -26,12 +26,12 @@ NOISE_SEED = 0
 
 
 class LtxFrames(WindowedFrames):
-    """Low resolutions need most of a usual clip, high ones a few frames around the wanted one."""
+    """For LTX-Video: low resolutions need most of a usual clip, high ones only a few frames around the wanted one."""
 
     def __init__(self, vae, network):
         super().__init__(vae, network)
         self.decoder = self.network.decoder
-        # Noise is drawn layer by layer: one window a layer draws as often as the host does.
+        # Noise is drawn layer by layer, so each layer gets a single window and draws as often as the host does.
         self.together = any(module.inject_noise for module in self.decoder.modules() if isinstance(module, ResnetBlock3D))
 
     @classmethod
@@ -78,7 +78,7 @@ class LtxFrames(WindowedFrames):
         ]
 
     def _modulation(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and scale before the last convolution."""
+        """The shift and scale that are applied before the last convolution."""
         decoder = self.decoder
         embedded = decoder.last_time_embedder(
             timestep=timestep.flatten(), resolution=None, aspect_ratio=None, batch_size=1, hidden_dtype=latents.dtype
@@ -96,13 +96,13 @@ def _stage(block: nn.Module, causal: bool, **options) -> Stage:
 
 
 def _view(block: nn.Module, causal: bool) -> tuple[int, int]:
-    """Frames before and after its own that a block looks at."""
+    """How many frames before and after its own a block looks at."""
     reach = sum(module.time_kernel_size - 1 for module in block.modules() if isinstance(module, CausalConv3d))
     return (reach, 0) if causal else (reach // 2, reach // 2)
 
 
 def _stateless(block: HostModule, run):
-    """``run`` on a window as if it were a whole clip; the host keeps streaming state on its modules."""
+    """``run``, taking a window for a whole clip and leaving none of the streaming state that the host keeps on modules."""
 
     def complete(hidden: Tensor) -> Tensor:
         mark_conv3d_ended(block)

@@ -1,6 +1,6 @@
-"""Tiny video VAEs (TAEHV): each layer looks at most one frame back.
+"""Tiny video VAEs (TAEHV), whose layers look at most one frame back.
 
-The gradient is the exact one. The host's own sequential decode would cut it at every frame.
+The gradient is exact; the host's own sequential decode would cut it at every frame.
 """
 
 import torch
@@ -21,7 +21,7 @@ class TinyVideoFrames(WindowedFrames):
 
     @property
     def pixels_a_latent(self):
-        return 8 * self.network.patch_size  # the host says 16 of LTX-2's, which decodes to 32
+        return 8 * self.network.patch_size  # the host says 16 for LTX-2's, which decodes to 32
 
     def features(self, latents):
         return self.network.process_in(latents)

@@ -1,7 +1,7 @@
-"""Wan 2.1 and 2.2: causal convolutions, two frames back each, and nothing else that mixes frames.
+"""Wan 2.1 and 2.2, in which only causal convolutions mix frames; each looks two frames back.
 
-Each layer computes only the frames that the wanted ones are made of, with the exact gradient. Low resolutions
-need up to 40 latent frames, high ones up to 15 frames, so the cost stops growing with the clip's length.
+Each layer computes only the frames that the wanted ones are made of, and the gradient is exact. Low resolutions need up
+to 40 latent frames and high ones up to 15 frames, beyond which the cost does not grow with the clip's length.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .base import HostModule
 from .windows import Stage, WindowedFrames
 
-# Frames before its own that a doubling layer looks at: two, and the first one of a clip is not doubled.
+# How many frames before its own a doubling layer looks at: two, and one more because a clip's first is not doubled.
 DOUBLING = 3
 
 
@@ -69,7 +69,7 @@ def _doubling(layer: nn.Module) -> Stage:
 
 
 def _with_shortcut(block: HostModule) -> list[Stage]:
-    """Layers of a block with a short cut from its input to its end: the input travels along as additional channels."""
+    """The stages of a block with a shortcut from its input to its end; the input travels along as additional channels."""
     first, *layers, last = block.upsamples
     width = block.avg_shortcut.in_channels
 

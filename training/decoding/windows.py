@@ -1,4 +1,4 @@
-"""Decoders without a state: each layer computes only the frames that the wanted ones are made of."""
+"""Decoders without state, whose layers compute only the frames that the wanted ones are made of."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Span = tuple[int, int]  # first and last frame
 
 @dataclass(frozen=True)
 class Stage:
-    """One layer on [1, C, T, h, w].
+    """One layer, which runs on [1, C, T, h, w].
 
-    Frame t of its output is made of input frames t - ``before`` .. t + ``after``, at a clip's end of those that exist.
-    ``grow`` 2 doubles the frames first and leaves out the first ``trim`` of what that makes.
+    Output frame t is made from input frames t - ``before`` .. t + ``after``, or those of them that the clip has.
+    If ``grow`` is 2, the frames are doubled first, and the first ``trim`` of the result are left out.
     """
 
     run: Callable[[Tensor], Tensor]
@@ -29,25 +29,25 @@ class Stage:
         return frames * self.grow - self.trim
 
     def needs(self, span: Span, frames: int) -> Span:
-        """Input frames, out of ``frames``, that make the output frames of ``span``."""
+        """The input frames, of which there are ``frames``, that the output frames of ``span`` are made from."""
         first, last = ((frame + self.trim) // self.grow for frame in span)
         return max(0, first - self.before), min(frames - 1, last + self.after)
 
 
 class WindowedFrames(FrameSource):
-    """Frames of a decoder that is a chain of ``Stage``. Exact gradient, whatever ``gradient_chunks``."""
+    """For a decoder that is a chain of stages; the gradient is exact, whatever ``gradient_chunks`` says."""
 
-    together = False  # one window around all wanted frames, even where some in between are not needed
+    together = False  # whether one window spans all wanted frames, including those between them that nobody needs
 
     def features(self, latents: Tensor) -> Tensor:
-        """What the first stage takes; it costs the whole clip."""
+        """The input of the first stage, which is computed for the whole clip."""
         return latents
 
     def stages(self, latents: Tensor) -> list[Stage]:
         raise NotImplementedError
 
     def finish(self, images: Tensor) -> Tensor:
-        """Output of the last stage [F, C, h, w] -> [F, 3, H, W]."""
+        """The frames [F, 3, H, W] from the last stage's output [F, C, h, w]."""
         return images
 
     def frames(self, latents, frames, gradient_chunks, checkpointing):
@@ -57,7 +57,7 @@ class WindowedFrames(FrameSource):
 
 
 def _decode(stages: list[Stage], features: Tensor, frames: list[int], checkpointing: bool, together: bool) -> dict[int, Tensor]:
-    """Frame number -> [C, h, w]."""
+    """The last stage's output [C, h, w] for each of ``frames``, by their numbers."""
     lengths = [features.shape[2]]
     for stage in stages:
         lengths.append(stage.length(lengths[-1]))
@@ -78,7 +78,7 @@ def _decode(stages: list[Stage], features: Tensor, frames: list[int], checkpoint
 
 
 def _compute(stage: Stage, windows: dict[Span, Tensor], span: Span, length: int, checkpointing: bool) -> Tensor:
-    """The stage's output frames of ``span`` out of the window that holds what they need."""
+    """The stage's output frames of ``span``, computed from the window that holds what they need."""
     first, last = stage.needs(span, length)
     start, window = next((start, window) for (start, end), window in windows.items() if start <= first and last <= end)
     output = call(stage.run, window[:, :, first - start : last - start + 1], checkpointing=checkpointing)
@@ -87,7 +87,7 @@ def _compute(stage: Stage, windows: dict[Span, Tensor], span: Span, length: int,
 
 
 def _merge(spans: list[Span]) -> list[Span]:
-    """Overlapping and touching spans joined, in order."""
+    """``spans`` in order, with those joined that overlap or touch."""
     merged = []
     for first, last in sorted(spans):
         if merged and first <= merged[-1][1] + 1:

@@ -1,8 +1,7 @@
-"""What the frozen model contributes to every training step, computed once.
+"""What the frozen model contributes to the training steps, computed once.
 
-The adapter is off before the late-step window, so the trajectory up to the
-window and the whole video of the original model G_S are constants of
-(prompt, initial noise). Remembering them changes speed, never results.
+The adapter does nothing before the late-step window, so the trajectory up to the window and the whole video of the
+original model G_S are constants of (prompt, initial noise). Remembering them changes the speed, never the results.
 """
 
 import time
@@ -21,9 +20,10 @@ from .teacher import Teacher
 
 @dataclass(frozen=True)
 class BankProgress:
-    """done, total: clips of this run. reused: how many of them an earlier run had left. size: of all, in bytes.
+    """How far the bank is.
 
-    place: where they are, for people.
+    done: how many of the run's ``total`` clips are ready. reused: how many of them an earlier run left. size: the bytes
+    that all of them take. place: where they are, in words for people.
     """
 
     done: int
@@ -42,7 +42,8 @@ class BankProgress:
 class TeacherBank:
     """Teacher clips by (prompt, noise seed), sampled when they are first asked for and kept in ``store``.
 
-    together: clips sampled in one model call, None for as many as pay; more than one changes results by rounding.
+    together: how many clips one model call samples, or None for as many as is worth while. More than one changes the
+    results by rounding.
     """
 
     def __init__(self, teacher: Teacher, store: Store[TeacherClip], together: int | None = None):
@@ -52,7 +53,10 @@ class TeacherBank:
         self._outdated: Store[TeacherClip] | None = None
 
     def clip(self, key: ClipKey) -> TeacherClip:
-        """The clip with what a training step computes with on the model's device. Raises ValueError if it is no picture."""
+        """The clip of ``key``, with everything that a training step computes with on the model's device.
+
+        Raises ValueError if the model or the VAE makes values that are not finite.
+        """
         clip = self.store.find(key)
         if clip is None:
             clip = self._made(key)
@@ -60,10 +64,10 @@ class TeacherBank:
         return clip.to(self.teacher.rollout.latent.device)
 
     def build(self, first: ClipKey, others: list[ClipKey], tell: Callable[[BankProgress], None]) -> TeacherClip | None:
-        """Make every clip that is not known yet, and return that of ``first``.
+        """Sample every clip that is not known yet, and return the one of ``first``.
 
-        Clips that an earlier run has left are confirmed before they are used: one of them is sampled again. If this model,
-        text encoder or VAE would not make it, all are forgotten and None is returned: build again.
+        Before clips from an earlier run are used, one of them is sampled again. If this model, text encoder or VAE makes
+        something else of it, all of them are forgotten and None is returned; the caller then has to build again.
         Raises ValueError if the clips do not fit into the store.
         """
         if not self.store.remembers:
@@ -91,7 +95,7 @@ class TeacherBank:
         return clip.to(self.teacher.rollout.latent.device)
 
     def decode_with(self, decoder: FrameDecoder) -> None:
-        """From now on clips are those of another decoder; known ones are decoded again when they are asked for."""
+        """Decode all clips with ``decoder`` from now on; known clips are decoded again when they are next asked for."""
         self.teacher.decoder = decoder
         self._outdated, self.store = self.store, MemoryStore()
 
@@ -100,7 +104,7 @@ class TeacherBank:
         return self.teacher.clips([key])[0] if outdated is None else self.teacher.finished(outdated)
 
     def _confirmed(self, first: ClipKey, others: list[ClipKey]) -> TeacherClip | None:
-        """The clip of ``first``, sampled now; None, and nothing is known any more, if the stored clips are another model's."""
+        """The clip of ``first``, or None, with everything forgotten, if the stored clips are another model's."""
         witness = witness_of(self.store, first, others)
         stored = None if witness is None else self.store.find(witness)
         if witness is None or stored is None:
@@ -112,7 +116,7 @@ class TeacherBank:
         return again if witness == first else self.clip(first)
 
     def _sample_what_fits(self, keys: list[ClipKey]) -> list[TeacherClip]:
-        """The clips of ``keys`` in the same model calls, or in calls of their own from when memory has run out."""
+        """The clips of ``keys``, sampled in the same model calls, or one by one from the time that memory runs out."""
         if self.together != 1:
             try:
                 return self.teacher.clips(keys)
@@ -120,17 +124,17 @@ class TeacherBank:
                 if len(keys) == 1 or not comfy.model_management.is_oom(error):
                     raise
             self.together = 1
-            comfy.model_management.soft_empty_cache(True)  # only now has the error let go of the tensors
+            comfy.model_management.soft_empty_cache(True)  # outside the except clause, where the error held the tensors
         return [clip for key in keys for clip in self.teacher.clips([key])]
 
 
 def witness_of(store: Store[TeacherClip], first: ClipKey, others: list[ClipKey]) -> ClipKey | None:
-    """The clip that shows whether the known ones are of the present model: ``first`` if it is known, else any."""
+    """The clip that shows whether the known ones are this model's: ``first`` if it is known, otherwise any that is."""
     return next((key for key in (first, *others) if key in store), None)
 
 
 def sampled_by_build(store: Store[TeacherClip], first: ClipKey, others: list[ClipKey]) -> list[ClipKey]:
-    """The clips that ``TeacherBank.build`` is going to sample; all of them where nothing is remembered."""
+    """Keys of the clips that ``TeacherBank.build`` is going to sample, which are all of them if nothing is remembered."""
     everything = list(dict.fromkeys([first, *others]))
     again = [] if store.own else [first, witness_of(store, first, others)]
     return [key for key in everything if key in again or key not in store]

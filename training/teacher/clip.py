@@ -1,4 +1,4 @@
-"""One clip of the original model, in memory or read from a file when it is looked at."""
+"""One clip of the original model, whose frames are in memory or in a file that is read when they are looked at."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +11,11 @@ from ...rewards.faces import Face
 
 FRAMES = "frames"
 ClipKey = tuple[int, int]
-"""Number of the prompt, seed of the initial noise."""
+"""The number of the prompt and the seed of the initial noise."""
 
 
 class StoredFrames:
-    """Frames [F, 3, H, W] of a safetensors file: only those that are asked for are read, also if the file is removed."""
+    """Frames [F, 3, H, W] in a safetensors file. Only those asked for are read, even after the file has been removed."""
 
     dtype = torch.half
 
@@ -34,9 +34,9 @@ class StoredFrames:
 class TeacherClip:
     """The original model's video for one prompt and one initial noise.
 
-    switch_latents: z at the first step of the window. frames: [F, 3, H, W] in 0..1, half
-    precision, on the CPU. faces: the largest face of each frame. scores: R_sem(G_S(z_T, c, i))
-    of Eq. 3 for each frame i, [F], None without a semantic reward.
+    switch_latents: z at the first step of the window. frames: [F, 3, H, W] in 0..1, in half precision, on the CPU.
+    faces: the largest face of each frame, None where there is none. scores: [F], R_sem(G_S(z_T, c, i)) of Eq. 3 for each
+    frame i, or None without a semantic reward.
     """
 
     prompt: int
@@ -47,17 +47,17 @@ class TeacherClip:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The bytes that latents, frames and scores take."""
         parts = [self.switch_latents, self.frames, *([] if self.scores is None else [self.scores])]
         return sum(part.shape.numel() * part.dtype.itemsize for part in parts)
 
     def to(self, device: torch.device) -> "TeacherClip":
-        """The same clip with what a training step computes with on ``device``; the frames stay."""
+        """The same clip with latents and scores on ``device``; the frames stay where they are."""
         scores = None if self.scores is None else self.scores.to(device)
         return replace(self, switch_latents=self.switch_latents.to(device), scores=scores)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything but the prompt, by name; inverse of ``clip_of``."""
+        """Everything but the prompt as named tensors, from which ``clip_of`` makes the clip again."""
         known = {index: face for index, face in enumerate(self.faces) if face is not None}
         found, faces = list(known), list(known.values())
         tensors = {
@@ -75,7 +75,7 @@ class TeacherClip:
 
 
 def clip_of(prompt: int, tensors: dict[str, Tensor], frames: Tensor | StoredFrames) -> TeacherClip:
-    """Inverse of ``TeacherClip.tensors``, which need not contain the frames. Raises KeyError if one is missing."""
+    """The clip of which ``TeacherClip.tensors`` made ``tensors``; the frames may be missing there, others raise KeyError."""
     faces: list[Face | None] = [None] * len(frames)
     boxes, scores = tensors["face_boxes"].tolist(), tensors["face_scores"].tolist()
     for index, frame in enumerate(tensors["face_frames"].tolist()):
@@ -84,9 +84,10 @@ def clip_of(prompt: int, tensors: dict[str, Tensor], frames: Tensor | StoredFram
 
 
 def clip_difference(one: TeacherClip, other: TeacherClip) -> float:
-    """How far two clips are from each other: the largest of the relative differences (root mean square) of
-    their latents, frames and scores; infinite for clips of different shape. Faces that are barely found
-    come and go with rounding, so they do not count."""
+    """The largest of the relative differences between the latents, frames and scores of two clips.
+
+    It is infinite if their shapes differ. Faces do not count, as those that are barely found come and go with rounding.
+    """
     first, second = (
         {name: value for name, value in clip.tensors().items() if not name.startswith("face")} for clip in (one, other)
     )
@@ -96,16 +97,16 @@ def clip_difference(one: TeacherClip, other: TeacherClip) -> float:
 
 
 def relative_difference(one: Tensor, other: Tensor) -> float:
-    """Root mean square of the difference over that of ``other``, for two tensors of the same shape."""
+    """The root mean square of ``one - other`` divided by that of ``other``; both have the same shape."""
     one, other = one.float(), other.float()
     difference, size = (one - other).norm().item(), other.norm().item()
     return difference / size if size else difference
 
 
 def noise_tolerance(dtype: torch.dtype) -> float:
-    """The relative difference that rounding alone may make between two clips of one model in ``dtype``.
+    """The largest relative difference that rounding alone is taken to make between two clips of one model in ``dtype``.
 
-    Measured on the demo model: 1.2e-5 in 32 bits between clips sampled together and alone; 0.9 of the rounding
-    unit between half precision and 32 bits.
+    On the demo model, clips sampled together and alone differ by 1.2e-5 in 32 bits, and clips in half precision differ
+    from those in 32 bits by 0.9 of the rounding unit.
     """
     return 1e-4 + 2 * torch.finfo(dtype).eps

@@ -1,4 +1,4 @@
-"""What decides how the original model's clips look, as one name."""
+"""One name for everything that decides how the original model's clips look."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from ...adapters.architectures import architecture_of
 from ...rewards.faces import FaceModel
 from ...rewards.semantic import SemanticReward
 
-# To be raised when clips of older versions of this pack must not be used any more.
+# Raise it when clips from older versions of this pack must no longer be used.
 VERSION = 1
 SAMPLED_VALUES = 16
 
@@ -30,12 +30,12 @@ def bank_fingerprint(
     semantic_reward: SemanticReward | None,
     witness: tuple[str, int],
 ) -> str:
-    """Hash of everything but prompt and initial noise that can be named.
+    """A hash of everything that decides a clip and can be named, apart from its prompt and initial noise.
 
-    witness: prompt and noise seed of the clip that every run samples again. Only runs with the same one share a folder,
-    so that no clip gets in whose model was not compared with that of the clips already there.
-    Of a model that is its family, its file and the patches on it (style LoRAs with their strengths). What wrappers
-    and injections do to it has no name; clips have to be compared for that.
+    A model is named by its family, its file and the patches on it (style LoRAs with their strengths). What wrappers and
+    injections do to it has no name, so clips have to be compared as well. witness: prompt and noise seed of the clip that
+    every run samples again. Only runs with the same witness share a folder, so that no clip gets in whose model was not
+    compared with that of the clips already there.
     """
     parts = {
         "version": VERSION,
@@ -57,7 +57,7 @@ def _model_name(patcher: ModelPatcher) -> list:
 
 
 def _file_name(patcher: ModelPatcher) -> list:
-    """Files that the host has loaded it from, with sizes and times; empty if it does not tell."""
+    """The files that the host loaded ``patcher`` from, each with size and time; empty if the host does not tell."""
     made_by = getattr(patcher, "cached_patcher_init", None)
     arguments = made_by[1] if made_by else ()
     files = []
@@ -69,7 +69,7 @@ def _file_name(patcher: ModelPatcher) -> list:
 
 
 def _describe(value) -> object:
-    """The host's nested description of a patch, with a few values in place of each tensor."""
+    """The host's nested description of a patch, with a few values standing for each tensor."""
     if isinstance(value, Tensor):
         flat = value.detach().flatten()
         some = flat[:: max(1, len(flat) // SAMPLED_VALUES)]

@@ -1,7 +1,7 @@
-"""Models of two experts (Wan 2.2 14B): one denoises the noisy steps, the other one the rest.
+"""Models with two experts (Wan 2.2 14B), of which one denoises the first, noisy steps and the other the rest.
 
-The late-step window lies in the second expert's steps, so the first one is never
-trained: it makes the beginning of every trajectory, once, before training starts.
+The late-step window lies in the second expert's steps, so the first is never trained: it makes the beginning of every
+trajectory once, before training starts.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,16 @@ from .stores import Store
 
 @dataclass(frozen=True)
 class EarlySteps:
-    """steps: how many sampling steps the first expert has made.
+    """What the first expert has made of the noise.
 
-    latents: what it has come to, by (prompt, noise seed), on the CPU.
+    steps: how many sampling steps it took. latents: where it arrived, by (prompt, noise seed), on the CPU.
     """
 
     steps: int
     latents: Store[Tensor]
 
     def of(self, clip: ClipKey) -> Tensor:
-        """Where the second expert begins. Raises ValueError if its file was removed during the run."""
+        """The latents that the second expert begins with. Raises ValueError if their file was removed during the run."""
         latents = self.latents.find(clip)
         if latents is None:
             raise ValueError(
@@ -40,7 +40,7 @@ class EarlySteps:
 
 
 def check_pair(model: ModelPatcher, high_noise_model: ModelPatcher) -> None:
-    """Raise ValueError unless the two can be the two experts of one model."""
+    """Raise ValueError unless the two models can be the experts of one."""
     own, other = architecture_of(model.model), architecture_of(high_noise_model.model)
     if own.name != other.name:
         raise ValueError(
@@ -65,10 +65,11 @@ def sample_early_steps(
     known: Store[Tensor],
     say: Callable[[str], None],
 ) -> EarlySteps:
-    """The first expert's part of every clip (prompt, noise seed); arguments as of ``with_rollout``.
+    """The first expert's part of every one of ``clips``.
 
-    known: where the results are kept. The first of the clips is always sampled, and those of another model are
-    forgotten. say: gets a line for the user before each clip.
+    model, positives, negative, cfg, sigmas and latent are those of ``with_rollout``. known: where the results are kept.
+    The first clip is always sampled, and if ``known`` has something else for it, everything known is another model's and
+    is forgotten. say: gets a line for the user before each clip.
     """
     made = EarlySteps(early_steps(sigmas), known)
 

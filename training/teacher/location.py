@@ -1,4 +1,4 @@
-"""Where the original model's clips of a run are kept: in memory or on a disk."""
+"""The place where a run keeps the original model's clips: memory or a disk."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,22 +13,22 @@ from .clip import TeacherClip
 from .stores import ClipFiles, LatentFiles, MemoryStore, Store
 
 BANKS = ("auto", "memory", "disk")
-# Of the free memory, what a bank that chooses by itself may take.
+# On "auto", a bank stays in memory if it takes at most this share of the free memory.
 COMFORTABLE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class BankLocation:
-    """kind: one of BANKS. folder: where files go. reused: the folder was named by the user, for other runs to use."""
+    """kind: one of BANKS. folder: where files go. reused: whether the user named the folder, for other runs to use too."""
 
     kind: str
     folder: Path
     reused: bool = False
 
     def open(self, fingerprint: str, prompts: list[str], size: int) -> "Stores":
-        """The stores of the bank named ``fingerprint``, of which a run needs ``size`` bytes.
+        """The stores of the bank named ``fingerprint``, in which this run's clips take ``size`` bytes.
 
-        Raises ValueError if they do not fit.
+        Raises ValueError if the clips are to be in memory and do not fit.
         """
         if not self.in_memory(size):
             folder = self.folder / fingerprint
@@ -45,7 +45,7 @@ class BankLocation:
         return Stores(MemoryStore(), MemoryStore())
 
     def in_memory(self, size: int) -> bool:
-        """Whether a bank of ``size`` bytes is going to be kept in memory."""
+        """Whether a bank of ``size`` bytes would be kept in memory."""
         if self.kind == "auto":
             return not self.reused and size <= COMFORTABLE_SHARE * _free_memory()
         return self.kind == "memory"
@@ -53,18 +53,21 @@ class BankLocation:
 
 @dataclass(frozen=True)
 class Stores:
-    """What a location opens, or a caller brings along. clips: of the original model. early: what another expert has come to."""
+    """The stores that a location opens or a caller brings along.
+
+    clips: the original model's. early: the latents that the first of two experts arrived at.
+    """
 
     clips: Store[TeacherClip] = field(default_factory=MemoryStore)
     early: Store[Tensor] = field(default_factory=MemoryStore)
     reused = False
 
     def open(self, fingerprint: str, prompts: list[str], size: int) -> "Stores":
-        """Themselves: whoever brought them along knows that they fit."""
+        """These stores themselves, as whoever brought them along knows that the clips fit."""
         return self
 
     def in_memory(self, size: int) -> bool:
-        """Whether clips wait in memory."""
+        """Whether the clips are kept in memory."""
         return self.clips.remembers and self.clips.own
 
 
@@ -73,6 +76,6 @@ def _free_memory() -> int:
 
 
 def clip_bytes(decoder: FrameDecoder, latent: Tensor) -> int:
-    """About what a clip takes: its frames in half precision."""
+    """About how many bytes a clip takes: those of its frames in half precision."""
     height, width = decoder.frame_size(latent)
     return decoder.count(latent) * 3 * height * width * torch.half.itemsize

@@ -1,8 +1,8 @@
-"""Where values by (prompt, noise seed) are kept: in memory, in files, or not at all.
+"""Stores of values by (prompt, noise seed): in memory, in files, or nowhere.
 
-In files: ``<folder>/<settings>/<prompt and noise>.pvclip``, a file a value, whole or not there at all. Both names are
-hashes of everything that decides what the clip looks like, so other prompts or settings only add files. What no hash
-can tell, the model with all that hangs on it, is told by the clips themselves: see ``TeacherBank.build``.
+On disk each value is a file, ``<folder>/<settings>/<prompt and noise>.pvclip``, which is either whole or absent. Both
+names are hashes of what decides how the clip looks, so other prompts or settings only add files. No hash can cover the
+model with everything attached to it; there the clips themselves are compared, see ``TeacherBank.build``.
 """
 
 import errno
@@ -24,14 +24,15 @@ from .clip import FRAMES, ClipKey, StoredFrames, TeacherClip, clip_of
 
 Value = TypeVar("Value")
 IDENTITY = "personalvideo_clip"
-ABANDONED = 3600.0  # seconds after which nobody is still writing a file
-LEFT_FREE = 10**9  # bytes of the disk, for the LoRA, its state and whoever else writes
+ABANDONED = 3600.0  # seconds after which nobody can still be writing a file
+LEFT_FREE = 10**9  # bytes of the disk that are left for the LoRA, its state and whoever else writes
 
 
 class Store(Protocol[Value]):
-    """remembers: whether what is kept is found again. own: everything in it was kept by this very run.
+    """Keeps values by clip key.
 
-    place: where the values are, for people.
+    remembers: whether a kept value is found again. own: whether everything in the store was kept by this very run.
+    place: where the values are, in words for people.
     """
 
     remembers: bool
@@ -39,10 +40,10 @@ class Store(Protocol[Value]):
     place: str
 
     def find(self, key: ClipKey) -> Value | None:
-        """The value, None where it is not known."""
+        """The value of ``key``, or None if it is not known."""
 
     def keep(self, key: ClipKey, value: Value) -> None:
-        """Remember it. Raises ValueError if it cannot be written."""
+        """Remember ``value``. Raises ValueError if it cannot be written."""
 
     def __contains__(self, key: ClipKey) -> bool: ...
 
@@ -50,11 +51,11 @@ class Store(Protocol[Value]):
         """Drop everything."""
 
     def check_space(self, size: int) -> None:
-        """Raise ValueError if ``size`` more bytes have no place."""
+        """Raise ValueError if there is no room for ``size`` more bytes."""
 
 
 class NoStore(Generic[Value]):
-    """Every value is made again when it is needed, which gives the same losses, slowly."""
+    """Keeps nothing: every value is made again when it is needed, which gives the same losses, slowly."""
 
     remembers = False
     own = True
@@ -77,7 +78,7 @@ class NoStore(Generic[Value]):
 
 
 class MemoryStore(Generic[Value]):
-    """values: what is known, shared by runs that share model, prompts and sampling."""
+    """Keeps values in a dictionary; runs with the same model, prompts and sampling may share one, ``values``."""
 
     remembers = True
     own = True
@@ -99,14 +100,14 @@ class MemoryStore(Generic[Value]):
         self.values.clear()
 
     def check_space(self, size: int) -> None:
-        """Memory is planned before the run begins, see ``BankLocation``."""
+        """Nothing to check, as ``BankLocation.open`` did so before the run began."""
 
 
 class DiskStore(Generic[Value]):
-    """Values in safetensors files of their own.
+    """Keeps each value in a safetensors file of its own.
 
-    folder: of the clips with the same settings; made when it is needed. prompts: their texts.
-    Files that are truncated, or that belong to something else, are as good as missing.
+    folder: the one for clips with the same settings; it is made when it is needed. prompts: the texts of the prompts.
+    Files that are truncated or belong to something else count as missing.
     """
 
     remembers = True
@@ -120,11 +121,11 @@ class DiskStore(Generic[Value]):
 
     @abstractmethod
     def pack(self, value: Value) -> dict[str, Tensor]:
-        """What is written."""
+        """The tensors that a file holds for ``value``."""
 
     @abstractmethod
     def unpack(self, key: ClipKey, file, path: Path) -> Value:
-        """Inverse of ``pack``, of an open safetensors file at ``path``."""
+        """The value that ``pack`` turned into the tensors of ``file``, an open safetensors file at ``path``."""
 
     def find(self, key: ClipKey) -> Value | None:
         return self._read(key, lambda file, path: self.unpack(key, file, path))
@@ -154,7 +155,7 @@ class DiskStore(Generic[Value]):
             )
 
     def sweep(self) -> None:
-        """Remove what killed processes have left half written."""
+        """Remove files that killed processes left half written."""
         for path in self.folder.glob(f".*{self.suffix}.*.tmp"):
             if time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink(missing_ok=True)
@@ -189,7 +190,7 @@ class DiskStore(Generic[Value]):
 
 
 class ClipFiles(DiskStore[TeacherClip]):
-    """Teacher clips; their frames are read when they are indexed."""
+    """Keeps teacher clips; their frames are read when they are indexed."""
 
     suffix = ".pvclip"
 
@@ -202,7 +203,7 @@ class ClipFiles(DiskStore[TeacherClip]):
 
 
 class LatentFiles(DiskStore[Tensor]):
-    """Latents that another expert has come to."""
+    """Keeps the latents that the first of two experts arrived at."""
 
     suffix = ".pvearly"
 

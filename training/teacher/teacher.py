@@ -1,4 +1,4 @@
-"""The frozen original model G_S: its whole video for a prompt and an initial noise, with all that a training step needs of it."""
+"""The frozen original model G_S, which gives the whole video for a prompt and an initial noise."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from ..rollout import Rollout
 from .clip import ClipKey, TeacherClip
 from .high_noise_expert import EarlySteps
 
-# Frames scored at once: bounds the memory of a large image encoder.
+# So many frames are scored at once, which bounds the memory of a large image encoder.
 SCORED_TOGETHER = 8
 
 
 @dataclass
 class Teacher:
-    """Samples with the adapter asleep.
+    """Samples clips with the adapter switched off, and measures what a training step needs to know about them.
 
-    scorer: of the semantic reward, None without one. early_steps: what another expert has made of the noise, for models
-    that have two.
+    scorer: the semantic reward's, or None without one. early_steps: what the first expert has made of the noise, if the
+    model has two experts.
     """
 
     rollout: Rollout
@@ -35,7 +35,7 @@ class Teacher:
     early_steps: EarlySteps | None = None
 
     def clips(self, keys: list[ClipKey]) -> list[TeacherClip]:
-        """The clips of ``keys``, sampled in the same model calls. Raises ValueError if one is no picture."""
+        """The clips of ``keys``, sampled in the same model calls. Raises ValueError if a value in one is not finite."""
         with self._frozen():
             self.rollout.use_prompts([prompt for prompt, _ in keys])
             if self.early_steps is None:
@@ -49,7 +49,7 @@ class Teacher:
             return [self._clip(prompt, *parts) for (prompt, _), *parts in zip(keys, switch.split(one), end.split(one))]
 
     def finished(self, clip: TeacherClip) -> TeacherClip:
-        """The same clip from where its window opens, decoded by the present decoder."""
+        """``clip`` sampled again from where its window opens and decoded by the present decoder."""
         with self._frozen():
             self.rollout.use_prompt(clip.prompt)
             switch = clip.switch_latents.to(self.rollout.latent)
