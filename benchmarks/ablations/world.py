@@ -144,7 +144,7 @@ class AblationWorld:
         values = {each.id: each.default for each in inputs if hasattr(each, "default")}
         values |= TRAINING | {"steps": self.steps, "seed": self._seed, "bank_seeds": self._noises(arm)} | arm.changes
         settings = self.pack.training.settings.TrainingSettings
-        return settings(**{each.name: values[each.name] for each in fields(settings)})
+        return settings(**{each.name: values[each.name] for each in fields(settings) if each.name in values})
 
     def _noises(self, arm: Arm) -> int:
         """Without prompt augmentation one prompt gets as many noises as there would be prompts."""
