@@ -100,7 +100,7 @@ def test_adapter_is_on_the_model_in_calls_inside_its_window_alone(demo, tmp_path
     seen, watched = [], demo.model.clone()
     watched.add_wrapper_with_key("diffusion_model", "look", look)
     run = demo.train(tmp_path / "a.safetensors", model=watched, after_step=lambda *step: seen.append(replaced(demo.model)))
-    linears = frozenset(run.adapter.names)
+    linears = frozenset(run.adapter.residuals())
     assert {linears.intersection(names) for names in seen} == {frozenset(), linears}
     assert not replaced(demo.model) and not run.model.is_injected
 
