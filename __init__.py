@@ -10,6 +10,7 @@ from .nodes.load_face_model import LoadFaceModel
 from .nodes.load_identity_images import LoadIdentityImages
 from .nodes.load_motion_module import LoadMotionModule, register_folder
 from .nodes.load_semantic_reward import LoadSemanticReward
+from .nodes.photo_routes import register_photo_routes
 from .nodes.sample_video import SampleVideo
 from .nodes.simulated_prompts import SimulatedPrompts
 from .nodes.train_adapter import TrainAdapter
@@ -36,4 +37,5 @@ class PersonalVideo(ComfyExtension):
 async def comfy_entrypoint() -> PersonalVideo:
     register_loras()
     register_folder()
+    register_photo_routes()
     return PersonalVideo()

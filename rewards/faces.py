@@ -89,13 +89,15 @@ class Identity:
     """A person as a pool of reference faces (PV_IDENTITY).
 
     embeddings [P, D] unit length, one a kept photo; crops [P, 3, S, S] in 0..1. photos: the head of
-    each with room around it, [3, H, W] in 0..1, for who finds and crops faces in another way.
+    each with room around it, [3, H, W] in 0..1, for who finds and crops faces in another way. name: of
+    the person, in one line; empty when nobody gave one.
     """
 
     embeddings: Tensor
     crops: Tensor
     face_model: FaceModel
     photos: tuple[Tensor, ...] = ()
+    name: str = ""
 
     def similarity(self, embeddings: Tensor) -> Tensor:
         """Mean cosine to the pool, [N], of unit embeddings [N, D]. Differentiable."""

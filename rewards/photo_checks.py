@@ -21,31 +21,60 @@ SAME_PICTURE = 0.04  # in 0..1; recompression and scaling stay below 0.025
 
 
 def choose_photos(photos: list[Photo], face_model: FaceModel) -> tuple[Identity, str]:
-    """The identity of the photos that can be used, and a line a photo that says whether it is and why.
+    """The identity of the photos that can be used, and the report; ValueError as `Judged.identity`."""
+    judged = judge_photos(photos, face_model)
+    return judged.identity(face_model), judged.report
 
-    ValueError, with the same lines: no photo can be used.
-    """
-    verdicts = [_Verdict(photo) for photo in photos]
+
+def judge_photos(photos: list[Photo], face_model: FaceModel) -> "Judged":
+    """Decides about each photo."""
+    verdicts = [Verdict(photo) for photo in photos]
     _reject_duplicates(verdicts)
     for verdict in verdicts:
         if not verdict.problem:
             _recognize(verdict, face_model)
     used = [verdict for verdict in verdicts if not verdict.problem]
     attention = _reject_others(used, face_model) if used else ""
-    lines = [verdict.line for verdict in verdicts]
-    used = [verdict for verdict in verdicts if not verdict.problem]
-    if not used:
-        remedy = "folder: no photo can be used; choose sharp photos of one face from the front."
-        raise ValueError("\n".join([remedy, *lines]))
-    report = [f"{len(used)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
-    embeddings, crops = (torch.cat(parts).cpu() for parts in ([v.embedding for v in used], [v.crop for v in used]))
-    identity = Identity(embeddings, crops, face_model, tuple(verdict.portrait for verdict in used))
-    return identity, "\n".join(report)
+    return Judged(verdicts, attention)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict a photo, and what the user has to know about all of them ("" when there is nothing)."""
+
+    verdicts: "list[Verdict]"
+    attention: str
+
+    @property
+    def used(self) -> "list[Verdict]":
+        return [verdict for verdict in self.verdicts if not verdict.problem]
+
+    @property
+    def report(self) -> str:
+        """How many photos are used, and a line a photo that says whether it is and why."""
+        count = f"{len(self.used)} of {len(self.verdicts)} photos are used."
+        return "\n".join([count, *filter(None, [self.attention]), *self._lines])
+
+    def identity(self, face_model: FaceModel, name: str = "") -> Identity:
+        """Of the photos that are used. ValueError, with the lines of the report: there is none."""
+        used = self.used
+        if not used:
+            remedy = "folder: no photo can be used; choose sharp photos of one face from the front."
+            raise ValueError("\n".join([remedy, *self._lines]))
+        embeddings, crops = (torch.cat(parts).cpu() for parts in ([v.embedding for v in used], [v.crop for v in used]))
+        return Identity(embeddings, crops, face_model, tuple(verdict.portrait for verdict in used), name)
+
+    @property
+    def _lines(self) -> list[str]:
+        return [verdict.line for verdict in self.verdicts]
 
 
 @dataclass(eq=False)
-class _Verdict:
-    """A photo on its way: crop [1, 3, S, S], portrait [3, H, W] and embedding [1, D] once its face is found."""
+class Verdict:
+    """A photo on its way: crop [1, 3, S, S], portrait [3, H, W] and embedding [1, D] once its face is found.
+
+    problem: why it is not used; empty as long as it is. remark: what else there is to say.
+    """
 
     photo: Photo
     problem: str = ""
@@ -66,7 +95,7 @@ class _Verdict:
         return f"not used: {self.problem}" if self.problem else f"used: {self.name}{self.remark}"
 
 
-def _reject_duplicates(verdicts: list[_Verdict]) -> None:
+def _reject_duplicates(verdicts: list[Verdict]) -> None:
     kept: list[tuple[str, Tensor]] = []
     for verdict in verdicts:
         if verdict.problem:
@@ -89,7 +118,7 @@ def _same_picture(thumbnail: Tensor, other: Tensor) -> bool:
     return (thumbnail - other).abs().max().item() < SAME_PICTURE
 
 
-def _recognize(verdict: _Verdict, face_model: FaceModel) -> None:
+def _recognize(verdict: Verdict, face_model: FaceModel) -> None:
     frame = verdict.photo.pixels[None].to(face_model.device)
     faces = face_model.find(frame)[0]
     if not faces:
@@ -121,7 +150,7 @@ def portrait(pixels: Tensor, head: tuple[float, float, float, float]) -> Tensor:
     return pixels.clone()
 
 
-def _flaw(verdict: _Verdict, face: Face, face_model: FaceModel) -> str:
+def _flaw(verdict: Verdict, face: Face, face_model: FaceModel) -> str:
     side = face.scale * face_model.crop_size
     if side < face_model.minimum_face:
         return (
@@ -143,7 +172,7 @@ def detail(crop: Tensor) -> float:
     return (inside.var() / (grey.var() + FLAT)).item()
 
 
-def _reject_others(verdicts: list[_Verdict], face_model: FaceModel) -> str:
+def _reject_others(verdicts: list[Verdict], face_model: FaceModel) -> str:
     """Reject photos of somebody else than most photos show; what to tell the user if no one is in most of them.
 
     Photos belong together if a chain of similar photos connects them, so that a profile is not

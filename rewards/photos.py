@@ -6,11 +6,14 @@ sentence what is wrong and what to do.
 
 import hashlib
 import io
+import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ MAX_PHOTOS = 20
 MAX_PIXELS = 256_000_000  # above any phone's 200 megapixels; a decompression bomb is far beyond
 MAX_SIDE = 2048  # a face of a tenth of the width still has 200 pixels, more than recognizers take
 MIN_SIDE = 32
+THUMBNAIL_QUALITY = 85
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # categories: control characters, lone surrogates, separators of lines
 MID_GREY = (128, 128, 128)  # a recognizer's zero, and neither dark nor light hair melts into it
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # no others: Pillow runs Ghostscript for EPS
@@ -51,12 +56,13 @@ SUFFIXES = {
     ".psd",
     ".svg",
 }
+_PILLOW = threading.Lock()
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One picture file: pixels [3, H, W] in 0..1 (RGB, upright), or None and the `problem`."""
+    """One picture file: pixels [3, H, W] in 0..1 (RGB, upright), or None and the `problem`; the name is `legible`."""
 
     name: str
     pixels: Tensor | None
@@ -87,20 +93,37 @@ def read_photo(path: str | Path) -> Photo:
     CMYK as RGB, 16 bits as their upper 8.
     """
     path = Path(path)
+    name = legible(path.name)
     try:
         data = path.read_bytes()
     except OSError as error:
-        problem = f"{path.name} could not be opened ({error.strerror}): check that the file is there and may be read."
-        return Photo(path.name, None, problem, "")
+        problem = f"{name} could not be opened ({error.strerror}): check that the file is there and may be read."
+        return Photo(name, None, problem, "")
+    return decode_photo(name, data)
+
+
+def decode_photo(name: str, data: bytes) -> Photo:
+    """What read_photo makes of a file's content."""
     pixels, problem = None, None
     try:
         with _pillow_settings():
-            pixels = _decode(data)
+            pixels = _pixels(_decode(data, MAX_SIDE))
     except _Unusable as reason:
-        problem = f"{path.name} {reason}"
+        problem = f"{name} {reason}"
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        problem = f"{path.name} is damaged ({_first_line(error)}): copy it again from where it came from."
-    return Photo(path.name, pixels, problem, hashlib.sha256(data).hexdigest())
+        problem = f"{name} is damaged ({_first_line(error)}): copy it again from where it came from."
+    return Photo(name, pixels, problem, hashlib.sha256(data).hexdigest())
+
+
+def thumbnail(path: Path, side: int) -> bytes | None:
+    """The picture, upright and reduced to `side` pixels, as a WebP file; None when it cannot be read."""
+    content = io.BytesIO()
+    try:
+        with _pillow_settings():
+            _decode(path.read_bytes(), side).save(content, "WEBP", quality=THUMBNAIL_QUALITY)
+    except Exception:  # Pillow's decoders raise nearly anything on a damaged file
+        return None
+    return content.getvalue()
 
 
 def photos_of_batch(images: Tensor) -> list[Photo]:
@@ -114,7 +137,7 @@ def photos_of_batch(images: Tensor) -> list[Photo]:
             _check_size(image.shape[1], image.shape[0])
             values = (image[..., :3] * 255).round().nan_to_num(0).clamp(0, 255).to(torch.uint8).cpu()
             picture = Image.fromarray(values.expand(*values.shape[:2], 3).numpy())
-            photos.append(Photo(name, _pixels(_reduce(picture)), None, ""))
+            photos.append(Photo(name, _pixels(_reduce(picture, MAX_SIDE)), None, ""))
         except _Unusable as reason:
             photos.append(Photo(name, None, f"{name} {reason}", ""))
     return photos
@@ -131,7 +154,7 @@ def folder_fingerprint(path: str | Path) -> str:
             content = hashlib.sha256(file.read_bytes()).digest()
         except OSError:
             content = b"unreadable"  # read_photo reports it
-        digest.update(file.name.encode() + b"\0" + content)
+        digest.update(os.fsencode(file.name) + b"\0" + content)
     return digest.hexdigest()
 
 
@@ -141,16 +164,27 @@ def list_identity_folders(roots: Iterable[str | Path]) -> list[str]:
     return sorted({folder.name for folder in folders if folder.is_dir() and _holds_picture(folder)}, key=_natural)
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder in natural order."""
+    return sorted(filter(_is_picture, folder.iterdir()), key=lambda file: _natural(file.name))
+
+
+def legible(name: str) -> str:
+    """A file's name as it can be printed, sent and written in one line: a byte FF that is not UTF-8 as \\udcff."""
+    return "".join(letter.encode("unicode_escape").decode() if category(letter) in UNPRINTABLE else letter for letter in name)
+
+
 class _Unusable(Exception):
     """Why a picture cannot be used, as the end of a sentence that starts with its name."""
 
 
 def _picture_files(folder: Path) -> list[Path]:
+    name = legible(folder.name)
     if not folder.is_dir():
-        raise ValueError(f'folder "{folder}" does not exist: choose one with 1 to {MAX_PHOTOS} photos of a person.')
-    files = sorted(filter(_is_picture, folder.iterdir()), key=lambda file: _natural(file.name))
+        raise ValueError(f'folder "{name}" does not exist: choose one with 1 to {MAX_PHOTOS} photos of a person.')
+    files = pictures_in(folder)
     if not files:
-        raise ValueError(f'folder "{folder}" has no pictures: put 1 to {MAX_PHOTOS} photos of a person into it.')
+        raise ValueError(f'folder "{name}" has no pictures: put 1 to {MAX_PHOTOS} photos of a person into it.')
     return files
 
 
@@ -175,24 +209,26 @@ def _natural(name: str) -> list:
 def _pillow_settings() -> Iterator[None]:
     """Pillow's global switches as this reader needs them, whatever another pack has set.
 
-    A file cut off in the middle has to fail, and MAX_PIXELS replaces Pillow's own size limit.
+    A file cut off in the middle has to fail, and MAX_PIXELS replaces Pillow's own size limit. One thread at a
+    time: the server reads photos beside a run.
     """
-    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+    with _PILLOW:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
 
 
-def _decode(data: bytes) -> Tensor:
+def _decode(data: bytes, longest: int) -> Image.Image:
     if not data:
         raise _Unusable("is empty (0 bytes): copy it again from where it came from.")
     with _open(data) as image:
         _check_size(*image.size)
-        image.draft(None, (MAX_SIDE, MAX_SIDE))  # JPEG decodes to a half, quarter or eighth for free
+        image.draft(None, (longest, longest))  # JPEG decodes to a half, quarter or eighth for free
         ImageOps.exif_transpose(image, in_place=True)
-        return _pixels(_to_rgb(_reduce(image)))
+        return _to_rgb(_reduce(image, longest))
 
 
 def _check_size(width: int, height: int) -> None:
@@ -223,12 +259,12 @@ def _open(data: bytes) -> Image.Image:
     return pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
 
 
-def _reduce(image: Image.Image) -> Image.Image:
-    if max(image.size) <= MAX_SIDE:
+def _reduce(image: Image.Image, longest: int) -> Image.Image:
+    if max(image.size) <= longest:
         return image
     if image.mode in ("1", "P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return image
 
 

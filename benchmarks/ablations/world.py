@@ -167,7 +167,7 @@ class AblationWorld:
 
     def photos(self, identity: str) -> Tensor:
         """[N, 3, H, W] in 0..1."""
-        folder = self.pack.nodes.load_identity_images.DEMO_IDENTITIES / identity
+        folder = self.pack.nodes.identity_folders.DEMO_IDENTITIES / identity
         return torch.stack([photo.pixels for photo in self.pack.rewards.photos.read_folder(folder)])
 
     def identity(self, name: str, photos: int):

@@ -207,26 +207,32 @@ def test_every_bundled_person_keeps_every_picture(node, demo):
     folders = [name for name in node.LoadIdentityImages.define_schema().inputs[1].options if name.startswith("demo/")]
     for folder in folders:
         identity, faces, report = node.LoadIdentityImages.execute(demo.face_model, folder).args
-        assert report.splitlines()[0] == "5 of 5 photos are used." and "Attention" not in report
+        person = folder.removeprefix("demo/")
+        assert report.splitlines()[0] == f"{person}: 5 of 5 photos are used." and "Attention" not in report
+        assert identity.name == person
         assert len(identity.embeddings) == 5 and faces.shape == (5, 40, 40, 3)
         assert torch.equal(faces, identity.crops.movedim(1, -1))
 
 
-def test_a_bundled_stranger_is_found_among_the_pictures_of_another(node, demo, tmp_path, monkeypatch):
+def test_a_bundled_stranger_is_found_among_the_pictures_of_another(pack, node, demo, tmp_path, monkeypatch):
     monkeypatch.setattr("folder_paths.get_input_directory", lambda: str(tmp_path))
     (tmp_path / "mixed").mkdir()
     for number, source in enumerate(["Aro/1", "Aro/2", "Bina/1", "Aro/3"]):
-        (tmp_path / "mixed" / f"{number}.png").write_bytes((node.DEMO_IDENTITIES / f"{source}.png").read_bytes())
+        (tmp_path / "mixed" / f"{number}.png").write_bytes(
+            (pack.nodes.identity_folders.DEMO_IDENTITIES / f"{source}.png").read_bytes()
+        )
     report = node.LoadIdentityImages.execute(demo.face_model, "mixed").args[2].splitlines()
-    assert report[0] == "3 of 4 photos are used." and report[3].startswith(f"not used: 2.png {STRANGER}")
+    assert report[0] == "mixed: 3 of 4 photos are used." and report[3].startswith(f"not used: 2.png {STRANGER}")
 
 
-def test_images_of_other_nodes_follow_the_rules_for_files(node, photos, demo):
-    aro = torch.stack([photo.pixels for photo in photos.read_folder(node.DEMO_IDENTITIES / "Aro")]).movedim(1, -1)
+def test_images_of_other_nodes_follow_the_rules_for_files(pack, node, photos, demo):
+    folder = pack.nodes.identity_folders.DEMO_IDENTITIES / "Aro"
+    aro = torch.stack([photo.pixels for photo in photos.read_folder(folder)]).movedim(1, -1)
     alpha = torch.cat([aro, torch.ones_like(aro[..., :1])], dim=-1)
     identity, _, report = node.LoadIdentityImages.execute(demo.face_model, node.NO_FOLDER, alpha).args
     reference = node.LoadIdentityImages.execute(demo.face_model, "demo/Aro").args[0]
-    assert report.splitlines()[1] == "used: image 1 of the images input"
+    assert report.splitlines()[:2] == ["5 of 5 photos are used.", "used: image 1 of the images input"]
+    assert identity.name == ""
     assert torch.allclose(identity.embeddings, reference.embeddings, atol=1e-5)
     with pytest.raises(ValueError, match="image 1 of the images input has only 20 x 20 pixels"):
         node.LoadIdentityImages.execute(demo.face_model, node.NO_FOLDER, aro[:, :20, :20])

@@ -75,7 +75,7 @@ def test_faces_that_are_never_found_stop_the_training_with_advice(photo_server):
 
 def test_drawn_people_are_told_apart_too(demo, tmp_path):
     photos = demo.pack.rewards.photos
-    folder = demo.pack.nodes.load_identity_images.DEMO_IDENTITIES
+    folder = demo.pack.nodes.identity_folders.DEMO_IDENTITIES
     aro, other = photos.read_folder(folder / "Aro"), photos.read_folder(folder / "Bina")
     _, report = demo.pack.rewards.photo_checks.choose_photos(aro + other[:1], demo.face_model)
     assert f"{len(aro)} of {len(aro) + 1} photos are used" in report and "shows somebody else" in report
