@@ -26,6 +26,7 @@ class LoadIdentityImages(io.ComfyNode):
             "Photos that are damaged, blurred, doubled or of somebody else are left out. Use it only for people who agreed.",
             search_aliases=["reference images", "face images", "photos", "upload", "identity", "PersonalVideo"],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,  # what it says of the photos is sent again when its result is a cached one
             inputs=[
                 FaceModelType.Input("face_model", tooltip="The recognizer that training will reward."),
                 io.Combo.Input(
