@@ -91,11 +91,20 @@ class IdentityNode:
         return str(self.page.evaluate(f"() => app.graph.nodes.find(n => n.type === '{KIND}').id"))
 
 
-@pytest.fixture(params=["classic", "modern"])
-def node(request, browser, server):
-    """The node alone with the demo's face model, in one of the two designs; the input folder holds nothing."""
+@pytest.fixture
+def anna(server):
+    """The user's only folder, with two photos of one person."""
     shutil.rmtree(server.base / "input")
-    (server.base / "input").mkdir()
+    folder = server.base / "input" / "anna"
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        shutil.copy(PEOPLE / "Aro" / f"{number}.png", folder)
+    return folder
+
+
+@pytest.fixture(params=["classic", "modern"])
+def node(request, browser, server, anna):
+    """The node alone with the demo's face model, in one of the two designs."""
     screen = browser.open(server, Comfy_VueNodes_Enabled=request.param == "modern")
     yield IdentityNode(screen, request.param)
     errors = screen.errors
@@ -103,32 +112,22 @@ def node(request, browser, server):
     assert not errors
 
 
-@pytest.fixture
-def anna(server):
-    """A folder of two photos of one person, in the place of the user's own."""
-    folder = server.base / "input" / "anna"
-    folder.mkdir()
-    for number in (1, 2):
-        shutil.copy(PEOPLE / "Aro" / f"{number}.png", folder)
-    return folder
-
-
 def test_two_chosen_photos_become_a_new_person(node, server):
     node.place()
     assert "Drop 1 to 20 photos" in node.panel.inner_text()
     node.choose_files("New person", PEOPLE / "Aro" / "1.png", PEOPLE / "Aro" / "2.png")
-    node.call_person("anna")
+    node.call_person("carla")
     node.wait_for("1.png", "2.png")
-    assert node.folder() == "anna"
-    assert sorted(path.name for path in (server.base / "input" / "anna").iterdir()) == ["1.png", "2.png"]
+    assert node.folder() == "carla"
+    assert sorted(path.name for path in (server.base / "input" / "carla").iterdir()) == ["1.png", "2.png"]
     node.screen.pause(500)
     for image in node.panel.locator("img").all():
         assert image.evaluate("i => i.naturalWidth") > 0
         assert min(image.bounding_box()["width"], image.bounding_box()["height"]) >= SMALLEST_THUMBNAIL
-    assert node.screen.prompt()[node.id()]["inputs"]["folder"] == "anna"
+    assert node.screen.prompt()[node.id()]["inputs"]["folder"] == "carla"
 
 
-def test_a_name_that_no_folder_can_have_is_asked_for_again(node, server, anna):
+def test_a_name_that_no_folder_can_have_is_asked_for_again(node, anna):
     node.place()
     node.choose_files("New person", PEOPLE / "Bina" / "1.png")
     node.call_person("../anna")

@@ -32,10 +32,9 @@ def train(object_info: dict) -> WorkflowBuilder:
     demo = workflow.node("PersonalVideoLoadDemo", {}, column=1)
     prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "demo"}, column=1)
     identity = workflow.node(
-        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=2
+        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=2, room=270
     )
     faces = workflow.node("PreviewImage", {"images": identity["faces"]}, column=2, room=190, title="The person")
-    photos = workflow.node("PreviewAny", {"source": identity["report"]}, column=2, room=150, title="Photos used")
     train = workflow.node(
         "PersonalVideoTrainAdapter",
         {
@@ -53,7 +52,7 @@ def train(object_info: dict) -> WorkflowBuilder:
     )  # fmt: skip
     workflow.group("Read me", [note])
     workflow.group("1. Demo models and prompts", [demo, prompts])
-    workflow.group("2. Who", [identity, faces, photos])
+    workflow.group("2. Who", [identity, faces])
     workflow.group("3. Train", [train])
     workflow.group("4. What came out", [report, graph, clip])
     return workflow
@@ -97,7 +96,7 @@ def evaluate(object_info: dict) -> WorkflowBuilder:
     note = workflow.note(EVALUATE_NOTE, column=0, title="Start here")
     demo = workflow.node("PersonalVideoLoadDemo", {}, column=1)
     who = workflow.node(
-        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=1
+        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=1, room=270
     )
     shown = workflow.node("PreviewImage", {"images": who["faces"]}, column=1, room=190, title="The person")
     identity, positive, negative = who_doing_what(workflow, demo["model"], demo["clip"])

@@ -9,7 +9,8 @@ TRAIN_NOTE = """# Press Run, watch the face appear
 Everything here is bundled; on a laptop it takes about two minutes.
 
 1. **Load Demo Models** is a text-to-video model of drawn people.
-2. **Load Identity Images** shows it five pictures of somebody it has never seen. Choose somebody else under `folder`.
+2. **Load Identity Images** shows it five pictures of somebody it has never seen. Choose somebody else under `folder`. \
+A run marks which pictures are used.
 3. **Train** samples videos, compares the faces in them with the pictures, and adjusts a LoRA that acts only in the last \
 quarter of the sampling steps. The picture on the node: left the original model, right the same video with the LoRA. \
 The line above it tells the step, the time left and how alike the faces are (1 is the same person).

@@ -32,9 +32,9 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
     loaded = family.load(workflow, False)
     reward = loader(workflow, "PersonalVideoLoadSemanticReward", {"model_name": published.HPS.name}, [published.HPS], column=1)
     faces = workflow.node("PersonalVideoLoadFaceModel", {"model_name": "insightface/antelopev2"}, column=2)
-    identity = workflow.node("PersonalVideoLoadIdentityImages", {"face_model": faces["face_model"], "folder": "[None]"}, column=2)
+    chosen = {"face_model": faces["face_model"], "folder": "[None]"}
+    identity = workflow.node("PersonalVideoLoadIdentityImages", chosen, column=2, room=260)
     shown = workflow.node("PreviewImage", {"images": identity["faces"]}, column=2, room=170, title="The person")
-    photos = workflow.node("PreviewAny", {"source": identity["report"]}, column=2, room=110, title="Photos used")
     prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "person"}, column=2)
     early = {"high_noise_model": loaded.early} if loaded.early else {}
     trained = workflow.node(
@@ -62,7 +62,7 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
     workflow.group("Read me", [note])
     workflow.group("1. The video model", loaded.nodes)
     workflow.group("2. The judge of meaning and motion", [reward])
-    workflow.group("3. Who, doing what", [faces, identity, shown, photos, prompts])
+    workflow.group("3. Who, doing what", [faces, identity, shown, prompts])
     workflow.group("4. Train", [trained])
     workflow.group("5. What came out", [report, graph, clip])
     return workflow

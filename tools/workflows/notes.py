@@ -22,8 +22,7 @@ def train_note(title: str, files: list[File], sampling: str, own: str, memory: s
         ["### Files", *(each.markdown() for each in files), HPS.markdown() + " (the semantic reward)", FACES],
         [
             "### Steps",
-            "1. Put 1 to 20 photos of one person who agreed into a folder inside ComfyUI's `input` folder, press `R`, choose "
-            "the folder in **Load Identity Images**.",
+            "1. Drop 1 to 20 photos of one person who agreed on **Load Identity Images**, or press **New person** there.",
             "2. Choose man, woman or person in **Simulated Prompts**. `sks` is the word that will name the person.",
             "3. **Run.** The preview on the Train node shows the original model left and the same video with the LoRA right.",
         ],
