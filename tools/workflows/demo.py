@@ -32,7 +32,7 @@ def train(object_info: dict) -> WorkflowBuilder:
     demo = workflow.node("PersonalVideoLoadDemo", {}, column=1)
     prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "demo"}, column=1)
     identity = workflow.node(
-        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=2, room=270
+        "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=2, room=490
     )
     faces = workflow.node("PreviewImage", {"images": identity["faces"]}, column=2, room=190, title="The person")
     train = workflow.node(
