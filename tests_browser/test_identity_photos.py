@@ -125,6 +125,7 @@ def test_two_chosen_photos_become_a_new_person(node, server):
         assert image.evaluate("i => i.naturalWidth") > 0
         assert min(image.bounding_box()["width"], image.bounding_box()["height"]) >= SMALLEST_THUMBNAIL
     assert node.screen.prompt()[node.id()]["inputs"]["folder"] == "carla"
+    assert "carla" in node.page.evaluate(f"() => app.graph.nodes.find(n => n.type === '{KIND}').widgets[0].options.values")
 
 
 def test_a_name_that_no_folder_can_have_is_asked_for_again(node, anna):

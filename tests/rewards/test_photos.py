@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import io
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pillow_heif
@@ -166,6 +167,16 @@ def test_a_cut_off_photo_is_damaged_even_where_another_pack_loosened_pillow(phot
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:2000])
     assert "is damaged" in photos.read_photo(tmp_path / "a.jpg").problem
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_photos_read_at_the_same_time_leave_pillow_as_it_was(photos, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    picture.resize((600, 600)).save(tmp_path / "a.png")
+    limit = Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(8) as threads:
+        read = list(threads.map(photos.read_photo, [tmp_path / "a.png"] * 64))
+    assert not any(photo.problem for photo in read)
+    assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, limit)
 
 
 def test_a_missing_file_is_reported(photos, tmp_path):
