@@ -122,6 +122,10 @@ class Photos {
     this.notes = element("div", "pv-photos-notes");
     this.notes.setAttribute("role", "status");
     this.root.append(bar, this.hint, this.grid, this.notes);
+    this.root.addEventListener("wheel", (event) => {
+      const scrolls = this.root.scrollHeight > this.root.clientHeight && !event.ctrlKey;
+      if (scrolls) event.stopPropagation(); // the canvas would be zoomed instead
+    });
   }
 
   /** Anywhere on the node; in the classic design the canvas does not see what happens above the photos. */

@@ -225,6 +225,12 @@ def test_a_bundled_stranger_is_found_among_the_pictures_of_another(pack, node, d
     assert report[0] == "mixed: 3 of 4 photos are used." and report[3].startswith(f"not used: 2.png {STRANGER}")
 
 
+@pytest.mark.parametrize("folder", ["..", "../..", "/", "demo/../identities/Aro", "demo/..", "clipspace"])
+def test_a_folder_that_comes_by_a_link_is_one_of_the_list_too(node, demo, folder):
+    with pytest.raises(ValueError, match="is not there any more, or holds no pictures"):
+        node.LoadIdentityImages.execute(demo.face_model, folder)
+
+
 def test_images_of_other_nodes_follow_the_rules_for_files(pack, node, photos, demo):
     folder = pack.nodes.identity_folders.DEMO_IDENTITIES / "Aro"
     aro = torch.stack([photo.pixels for photo in photos.read_folder(folder)]).movedim(1, -1)
