@@ -112,6 +112,8 @@ class Photos {
 
   build() {
     this.root = element("div", "pv-photos");
+    this.root.tabIndex = -1;
+    this.root.dataset.captureWheel = "true"; // Nodes 2.0 scrolls what was clicked, and zooms otherwise
     this.root.style.setProperty("--pv-photos-height", `${MIN_HEIGHT}px`);
     this.addButton = chooser((files) => this.add(files));
     this.newButton = chooser((files) => this.create(files));
@@ -122,10 +124,6 @@ class Photos {
     this.notes = element("div", "pv-photos-notes");
     this.notes.setAttribute("role", "status");
     this.root.append(bar, this.hint, this.grid, this.notes);
-    this.root.addEventListener("wheel", (event) => {
-      const scrolls = this.root.scrollHeight > this.root.clientHeight && !event.ctrlKey;
-      if (scrolls) event.stopPropagation(); // the canvas would be zoomed instead
-    });
   }
 
   /** Anywhere on the node; in the classic design the canvas does not see what happens above the photos. */
