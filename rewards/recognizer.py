@@ -55,6 +55,8 @@ class Recognizer(nn.Module):
             )
         with torch.no_grad():
             outputs = self.network(torch.zeros(2, 3, side, side))
+        if not all(output.isfinite().all() for output in outputs):
+            raise ValueError(f"{file}: what it gives for a face are no numbers; download it again.")
         shapes = [tuple(output.shape) for output in outputs]
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 2 or shapes[0][1] < SMALLEST_EMBEDDING:
             listed = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
