@@ -5,6 +5,7 @@ whatever its key format: ours, kohya, diffusers.
 """
 
 import logging
+import math
 
 import comfy.lora
 import comfy.lora_convert
@@ -15,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter
 from torch import Tensor, nn
 
+from ..sentences import reason
 from .architectures import Linear, architecture_of
 from .low_rank import LowRank, LowRankConv2d
 
@@ -25,11 +27,15 @@ def residuals_for(patcher: ModelPatcher, lora: dict[str, Tensor], strength: floa
     """Residuals by linear name, scaled by ``strength``.
 
     Weights in it that the model has no place for are counted in the log.
-    Raises ValueError (naming the LoRA) if nothing in it fits the model, or if it
-    holds something else than plain low-rank matrices of linears and convolutions.
+    Raises ValueError (naming the LoRA) if nothing in it fits the model, if it
+    holds something else than plain low-rank matrices of linears and convolutions, or values that are no numbers.
     """
+    lora = {key: value for key, value in lora.items() if isinstance(key, str) and isinstance(value, Tensor)}
     key_map = comfy.lora.model_lora_keys_unet(patcher.model, {})
-    patches = comfy.lora.load_lora(comfy.lora_convert.convert_lora(lora), key_map, log_missing=False)
+    try:
+        patches = comfy.lora.load_lora(comfy.lora_convert.convert_lora(lora), key_map, log_missing=False)
+    except Exception as error:  # the host takes any file for a LoRA
+        raise ValueError(f"lora_name: {name} is no LoRA that can be read ({reason(error)}); choose another file.") from error
     if not patches:
         raise ValueError(
             f"lora_name: {name} holds no weights for a {type(patcher.model).__name__} model; "
@@ -61,6 +67,7 @@ def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str
             "load it with the core Load LoRA node instead."
         )
     up, down, alpha = patch.weights[:3]
+    _check_pair(up, down, alpha, key, name)
     shape = tuple(layer.weight.shape)
     stored = (up.shape[0], *down.shape[1:])
     if shape[:2] != stored[:2] or down[0, 0].numel() != layer.weight.shape[2:].numel():
@@ -74,6 +81,20 @@ def _residual(patcher: ModelPatcher, key: str, patch, strength: float, name: str
         up = up.clone().reshape(*up.shape[:2], *(1 for _ in shape[2:]))
         residual = LowRankConv2d(down, up, scale, layer) if isinstance(layer, nn.Conv2d) else LowRank(down, up, scale)
         return residual.requires_grad_(False)
+
+
+def _check_pair(up: Tensor, down: Tensor, alpha: Tensor | float | None, key: str, name: str) -> None:
+    matrix = min(up.ndim, down.ndim) >= 2 and up.numel() == up.shape[0] * up.shape[1]
+    if not matrix or not down.numel() or up.shape[1] != down.shape[0]:
+        raise ValueError(
+            f"lora_name: {name} is damaged: its matrices at {key} are {tuple(down.shape)} and {tuple(up.shape)}, which do "
+            "not belong together; choose another file."
+        )
+    if not (math.isfinite(alpha or 0) and all(part.float().isfinite().all() for part in (up, down))):
+        raise ValueError(
+            f"lora_name: {name} holds values that are no numbers (at {key}), as a training leaves them that went astray; "
+            "choose another file, or train it again."
+        )
 
 
 def file_keys(model: BaseModel, linears: list[str]) -> dict[str, str]:

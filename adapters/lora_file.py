@@ -6,16 +6,19 @@ host's loaders read both without a warning.
 """
 
 import json
+import math
 import os
 import uuid
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..sentences import quoted, reason
 from .architectures import Target
 from .low_rank import LowRankAdapter
 
@@ -80,19 +83,49 @@ def save_lora(path: Path, lora: LateStepLora) -> None:
 def load_info(path: Path, input_name: str = "lora_name") -> AdapterInfo | None:
     """The window and settings stored in a LoRA file; None for a LoRA of another trainer.
 
-    Raises ValueError, naming the input that the file was chosen in, if it is damaged.
+    Raises ValueError, naming the input that the file was chosen in, if it is damaged, or if what it says about itself
+    cannot be understood.
     """
-    if path.suffix not in (".safetensors", ".sft"):
+    if path.suffix.lower() not in (".safetensors", ".sft"):
         return None
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(METADATA_KEY)
-    except SafetensorError as error:
-        raise ValueError(f"{input_name}: {path.name} is damaged ({error}); choose another file or train it again.") from error
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{input_name}: {path.name} is damaged ({reason(error)}); choose another file or train it again."
+        ) from error
     if text is None:
         return None
-    known = {field.name for field in fields(AdapterInfo)}
-    return AdapterInfo(**{name: value for name, value in json.loads(text).items() if name in known})
+    try:
+        return _parse_info(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{input_name}: {path.name} says nothing that can be understood about its window ({reason(error)}); choose "
+            "another file, or train it again."
+        ) from error
+
+
+def _parse_info(text: str) -> AdapterInfo:
+    """Raises ValueError, saying what is wrong, unless ``text`` is JSON with every field, each of its type and finite."""
+    stored = json.loads(text)
+    if not isinstance(stored, dict):
+        raise ValueError("its note is no JSON object")
+    values, types = {}, get_type_hints(AdapterInfo)
+    for field in fields(AdapterInfo):
+        if field.name in stored:
+            values[field.name] = _of_type(stored[field.name], types[field.name], field.name)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{field.name} is missing")
+    return AdapterInfo(**values)
+
+
+def _of_type(value, kind: type, name: str):
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or kind is float and not math.isfinite(value):
+        raise ValueError(f"{name} is {quoted(value)}")
+    return value
 
 
 def write_atomically(path: Path, data: bytes) -> None:

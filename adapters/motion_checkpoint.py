@@ -53,14 +53,16 @@ class MotionCheckpoint:
     def build(self, ops, dtype: torch.dtype, device: torch.device) -> MotionModules:
         """The networks with these weights; raises ValueError, naming the file, if they are others'."""
         parts = {part: self.channels(part) for part in ("down", "middle", "up")}
-        modules = MotionModules(**parts, max_frames=self.max_frames, ops=ops, dtype=dtype, device=device)
         try:
+            modules = MotionModules(**parts, max_frames=self.max_frames, ops=ops, dtype=dtype, device=device)
             for part in parts:
                 for module, weights in zip(getattr(modules, part), getattr(self, part)):
                     table = {"transformer_blocks.0.positions": module.transformer_blocks[0].positions}
                     module.load_state_dict(table | weights)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise not_a_motion_module(self.name, "weights are missing, or there are others") from error
+        if not all(weight.isfinite().all() for weights in self.down + self.middle + self.up for weight in weights.values()):
+            raise not_a_motion_module(self.name, "some weights are no numbers")
         return modules.eval().requires_grad_(False)
 
 
@@ -72,7 +74,8 @@ def read_checkpoint(path: Path) -> MotionCheckpoint:
         raise ValueError(
             f"motion_module: {path.name} cannot be read; download it again, as .safetensors if there is such a file."
         ) from error
-    tensors = {name: tensor for name, tensor in stored.items() if isinstance(tensor, Tensor)}
+    stored = stored if isinstance(stored, dict) else {}
+    tensors = {name: tensor for name, tensor in stored.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
     _refuse_picture_inputs(tensors, path.name)
     modules: dict[tuple, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -81,9 +84,15 @@ def read_checkpoint(path: Path) -> MotionCheckpoint:
             if not weight.endswith(_SECOND_TABLE):
                 modules.setdefault((part, int(level or 0), int(index)), {})[_renamed(weight)] = tensor
     parts = {part: [modules[key] for key in sorted(modules) if key[0] == part] for part in ("down", "mid", "up")}
-    if not (parts["down"] and parts["up"]) or any("norm.weight" not in weights for weights in modules.values()):
+    if not (parts["down"] and parts["up"]) or not all(map(_has_size, modules.values())):
         raise not_a_motion_module(path.name, "it lacks motion modules for down_blocks and up_blocks")
     return MotionCheckpoint(path.name, parts["down"], parts["mid"], parts["up"])
+
+
+def _has_size(weights: dict[str, Tensor]) -> bool:
+    """Whether the weights of a module tell its channels and frames."""
+    norm, table = weights.get("norm.weight"), weights.get("transformer_blocks.0.positions")
+    return norm is not None and norm.ndim == 1 and (table is None or table.ndim == 3)
 
 
 def not_a_motion_module(name: str, reason: str) -> ValueError:

@@ -17,6 +17,7 @@ class DemoFaceModel(FaceModel):
     """Locator and one recognizer of the demo world; frames of any size, one person a frame."""
 
     finder = "locator"
+    knows_only = "the demo's drawn people"
     licence = "Apache-2.0 (made by this project from drawn people)"
     crop_size = CROP_SIZE
     minimum_face = CROP_SIZE // 2

@@ -141,4 +141,4 @@ class DemoWorld:
         """The MODEL that Apply Late-Step Identity LoRA gives."""
         node = self.pack.nodes.apply_late_step_lora.ApplyLateStepLora
         with torch.inference_mode():
-            return node.execute(model, "unused", strength, start, end, lora).args[0]
+            return node.execute(model, "[None]", strength, start, end, lora).args[0]

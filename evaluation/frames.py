@@ -23,7 +23,7 @@ def every_nth(total: int, fps: float, wanted: float) -> list[int]:
 def frames_of(images: Tensor) -> Tensor:
     """The host's IMAGE [F, H, W, C] as frames [F, 3, H, W] without alpha; a view, values as they are.
 
-    ValueError: no frame, or sides of less than SMALLEST_SIDE pixels.
+    ValueError: no frame, sides of less than SMALLEST_SIDE pixels, or values that are no numbers.
     """
     if images.ndim != 4 or not images.numel():
         raise ValueError("images: there is no frame in it; connect the frames of a video.")
@@ -31,6 +31,12 @@ def frames_of(images: Tensor) -> Tensor:
     if min(height, width) < SMALLEST_SIDE:
         raise ValueError(
             f"images: frames of {width} x {height} pixels show no face; use frames of {SMALLEST_SIDE} or more a side."
+        )
+    broken = next((number for number, frame in enumerate(images, 1) if not frame.isfinite().all()), None)
+    if broken:
+        raise ValueError(
+            f"images: frame {broken} of {len(images)} holds values that are no numbers, so that the video cannot be judged; "
+            "sample it again in another precision, or with lower strengths."
         )
     frames = images[..., :3] if images.shape[-1] >= 3 else images[..., :1]
     return frames.movedim(-1, 1).expand(-1, 3, -1, -1)

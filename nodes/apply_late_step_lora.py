@@ -10,6 +10,8 @@ from comfy_api.latest import io
 from ..adapters.host_lora import residuals_for
 from ..adapters.late_step import LateStepInjection
 from ..adapters.lora_file import AdapterInfo, LateStepLora, load_info
+from ..sentences import one_line, reason
+from .contract import checked
 from .wire_types import CATEGORY, LoraModelType
 
 FROM_FILE = -1.0
@@ -77,12 +79,13 @@ class ApplyLateStepLora(io.ComfyNode):
         return os.path.getmtime(path) if path else None
 
     @classmethod
+    @checked
     def execute(cls, model, lora_name, strength_model, start_percent, end_percent, lora=None) -> io.NodeOutput:
         if lora is None and lora_name == NO_LORA:
             raise ValueError("lora_name: choose a LoRA, or connect one to the lora input.")
         if lora is None:
             path = Path(folder_paths.get_full_path_or_raise("loras", lora_name))
-            info, lora = load_info(path), _tensors(path)
+            info, lora, lora_name = load_info(path), _tensors(path), one_line(lora_name)
         else:
             lora_name = "the connected LoRA"
             info = lora.info if isinstance(lora, LateStepLora) else None
@@ -98,10 +101,9 @@ class ApplyLateStepLora(io.ComfyNode):
 
 def _tensors(path: Path) -> dict:
     try:
-        return comfy.utils.load_torch_file(str(path), safe_load=True)
+        return dict(comfy.utils.load_torch_file(str(path), safe_load=True))
     except Exception as error:  # a damaged file raises nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"lora_name: {path.name} cannot be read ({reason}); choose another file.") from error
+        raise ValueError(f"lora_name: {path.name} cannot be read ({reason(error)}); choose another file.") from error
 
 
 def _window(start: float, end: float, info: AdapterInfo | None) -> tuple[float, float]:

@@ -9,7 +9,6 @@ import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
-from server import PromptServer
 from torch import Tensor
 
 from ..evaluation.clip_metrics import FRAMES_AT_ONCE, image_features
@@ -24,6 +23,8 @@ from ..evaluation.video_table import Row, clip_rows, face_rows, markdown, missin
 from ..host.autograd import managed, resident
 from ..rewards.faces import FaceModel, Identity
 from ..rewards.semantic import SemanticReward
+from ..sentences import one_line, reason
+from .contract import checked, show_text
 from .wire_types import CATEGORY, FaceModelType, IdentityType, SemanticRewardType
 
 FLOW_FOLDER = "optical_flow"
@@ -91,6 +92,7 @@ class EvaluateVideo(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         images: Tensor,
@@ -101,8 +103,6 @@ class EvaluateVideo(io.ComfyNode):
         fps: float = 8.0,
     ) -> io.NodeOutput:
         frames = frames_of(images)
-        if not fps > 0:
-            raise ValueError(f"fps: {fps:g} is no number of frames a second; enter that of the video, for example 16.")
         height, width = frames.shape[-2:]
         advance = _progress(len(frames), fps, semantic_reward is not None)
         try:
@@ -124,7 +124,7 @@ class EvaluateVideo(io.ComfyNode):
             rows.insert(0, Row("Attention", "not independent", warning))
         table = markdown(rows)
         picture = torch.from_numpy(np.array(plot)).float()[None] / 255
-        PromptServer.instance.send_progress_text(_headline(rows), cls.hidden.unique_id)
+        show_text(cls.hidden.unique_id, _headline(rows))
         shown = ui.PreviewImage(picture, cls=cls).as_dict() | ui.PreviewText(table).as_dict()
         return io.NodeOutput(table, picture, faces.score, dynamics.strength, ui=shown)
 
@@ -167,9 +167,12 @@ def _flow() -> tuple[Callable[[Tensor, Tensor], Tensor], str, str]:
         path = folder_paths.get_full_path_or_raise(FLOW_FOLDER, file)
         flow = Raft(comfy.utils.load_torch_file(path, safe_load=True))
     except Exception as error:  # a damaged file raises nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        return lucas_kanade, CLASSICAL_FLOW, f"not VBench's flow, as {file} cannot be used ({reason})"
-    return flow, f"RAFT ({file})", "" if file == VBENCH_WEIGHTS else f"not VBench's flow, whose weights are {VBENCH_WEIGHTS}"
+        return lucas_kanade, CLASSICAL_FLOW, f"not VBench's flow, as {one_line(file)} cannot be used ({reason(error)})"
+    return (
+        flow,
+        f"RAFT ({one_line(file)})",
+        "" if file == VBENCH_WEIGHTS else f"not VBench's flow, whose weights are {VBENCH_WEIGHTS}",
+    )
 
 
 def _clip(

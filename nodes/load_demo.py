@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..demo.load import load_clip, load_face_model, load_model, load_semantic_reward, load_vae
+from .contract import checked
 from .wire_types import CATEGORY, FaceModelType, SemanticRewardType
 
 
@@ -29,6 +30,7 @@ class LoadDemo(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls) -> io.NodeOutput:
         with torch.inference_mode(False):
             return io.NodeOutput(

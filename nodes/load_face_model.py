@@ -12,6 +12,8 @@ from ..rewards.face_files import OPENCV_PAIR, FaceFiles, list_face_models
 from ..rewards.face_loading import load_face_model
 from ..rewards.faces import FaceModel
 from ..rewards.host_landmarker import HostLandmarker
+from ..sentences import quoted
+from .contract import checked
 from .wire_types import CATEGORY, FaceModelType
 
 DEMO = "demo"
@@ -68,7 +70,10 @@ class LoadFaceModel(io.ComfyNode):
         return f"model_name: {model_name} is not on this computer; {_remedy(model_name)}, then refresh (R)."
 
     @classmethod
+    @checked
     def execute(cls, model_name: str, precision: str = "fp32", detector=None, also: FaceModel | None = None) -> io.NodeOutput:
+        if detector is not None and not hasattr(detector, "detect_batch"):
+            raise ValueError(f"detector: {quoted(detector)} arrives there; connect Load Face Detection Model (MediaPipe).")
         with torch.inference_mode(False):
             if model_name == DEMO:
                 face_model = load_demo_face_model("reward")

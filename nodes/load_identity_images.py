@@ -10,6 +10,8 @@ from ..host.autograd import managed, resident
 from ..rewards.faces import FaceModel
 from ..rewards.photo_checks import choose_photos
 from ..rewards.photos import MAX_PHOTOS, folder_fingerprint, list_identity_folders, photos_of_batch, read_folder
+from ..sentences import one_line
+from .contract import checked
 from .wire_types import CATEGORY, FaceModelType, IdentityType
 
 DEMO_IDENTITIES = Path(__file__).parent.parent / "demo" / "identities"
@@ -50,8 +52,8 @@ class LoadIdentityImages(io.ComfyNode):
         if folder in (None, NO_FOLDER) or folder in _folders():
             return True
         return (
-            f"folder: {folder} is not there any more, or holds no pictures; refresh (R) and choose another folder of "
-            "the input folder."
+            f"folder: {one_line(str(folder))} is not there any more, or holds no pictures; refresh (R) and choose another "
+            "folder of the input folder."
         )
 
     @classmethod
@@ -64,6 +66,7 @@ class LoadIdentityImages(io.ComfyNode):
             return str(error)
 
     @classmethod
+    @checked
     def execute(cls, face_model: FaceModel, folder: str, images=None) -> io.NodeOutput:
         with torch.inference_mode(False), torch.no_grad():
             photos = [] if folder == NO_FOLDER else read_folder(_path(folder))

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..adapters.motion_checkpoint import read_checkpoint
 from ..adapters.motion_injection import apply_motion_modules
+from .contract import checked
 from .wire_types import CATEGORY
 
 FOLDER = "animatediff_models"
@@ -49,6 +50,7 @@ class LoadMotionModule(io.ComfyNode):
         return os.path.getmtime(path) if path else None
 
     @classmethod
+    @checked
     def execute(cls, model, motion_module) -> io.NodeOutput:
         path = Path(folder_paths.get_full_path_or_raise(FOLDER, motion_module))
         return io.NodeOutput(apply_motion_modules(model, read_checkpoint(path)))

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..demo.load import load_semantic_reward
 from ..rewards.clip_scorer import ClipScorer
+from .contract import checked
 from .wire_types import CATEGORY, SemanticRewardType
 
 DEMO = "demo"
@@ -58,6 +59,7 @@ class LoadSemanticReward(io.ComfyNode):
         return f"model_name: {model_name} is not there; put it into models/{FOLDER} and refresh (R), or choose another file."
 
     @classmethod
+    @checked
     def execute(cls, model_name: str, logit_scale: float = 0.0) -> io.NodeOutput:
         with torch.inference_mode(False):
             if model_name == DEMO:

@@ -7,8 +7,9 @@ import nodes as core_nodes
 from comfy_api.latest import Types, io
 
 from ..adapters.architectures import defaults_of
+from .contract import checked
 from .synthetic_video import SyntheticVideo
-from .video_latent import check_vae_fits, clip_size, empty_latent
+from .video_latent import check_latent, check_vae_fits, clip_size, empty_latent
 from .wire_types import CATEGORY
 
 
@@ -109,6 +110,7 @@ class SampleVideo(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model,
@@ -132,6 +134,7 @@ class SampleVideo(io.ComfyNode):
             latent_image = {"samples": empty_latent(model, vae, *size)}
         else:
             check_vae_fits(model, vae)
+            check_latent(model, latent_image["samples"])
         (latent,) = core_nodes.common_ksampler(
             model, seed, steps or defaults.steps, cfg or defaults.cfg, sampler_name, scheduler, positive, negative, latent_image
         )

@@ -3,6 +3,8 @@
 from comfy_api.latest import io
 
 from ..prompts import SUBJECTS, fill, load, parse
+from ..sentences import printable
+from .contract import checked
 from .wire_types import CATEGORY
 
 
@@ -46,12 +48,16 @@ class SimulatedPrompts(io.ComfyNode):
         if trigger_word is None or prompts is None:
             return True  # linked to another node: its value is checked when it is known
         try:
-            cls.execute(SUBJECTS[0], trigger_word, prompts)
+            _filled(SUBJECTS[0], trigger_word, prompts)
         except ValueError as error:
-            return str(error)
+            return printable(str(error))
         return True
 
     @classmethod
+    @checked
     def execute(cls, subject: str, trigger_word: str, prompts: str) -> io.NodeOutput:
-        chosen = parse(prompts) if prompts.strip() else load(subject)
-        return io.NodeOutput("\n".join(fill(chosen, trigger_word, subject)))
+        return io.NodeOutput("\n".join(_filled(subject, trigger_word, prompts)))
+
+
+def _filled(subject: str, trigger_word: str, prompts: str) -> list[str]:
+    return fill(parse(prompts) if prompts.strip() else load(subject), trigger_word, subject)

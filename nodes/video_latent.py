@@ -89,6 +89,21 @@ def check_vae_fits(model: ModelPatcher, vae) -> None:
         raise ValueError(f"vae: it belongs to {others}; connect the VAE of {own.title}.")
 
 
+def check_latent(model: ModelPatcher, samples: Tensor) -> None:
+    """Raise ValueError unless sampling can start from ``samples``; the host gives empty ones the model's channels itself."""
+    latent_format = model.get_model_object("latent_format")
+    dimensions, channels = latent_format.latent_dimensions + 2, latent_format.latent_channels
+    fits = samples.ndim in (4, dimensions) and (samples.shape[1] == channels or not samples.any())
+    if not fits or samples.ndim > dimensions:
+        shape = " x ".join(map(str, samples.shape))
+        raise ValueError(
+            f"latent_image: {shape} numbers are no latents of this model, which have {dimensions} dimensions and {channels} "
+            "channels; connect an empty latent that belongs to the model, or none."
+        )
+    if not samples.isfinite().all():
+        raise ValueError("latent_image: it holds values that are no numbers; make it anew, or connect none.")
+
+
 def _check_side(name: str, pixels: int, multiple: int) -> None:
     if pixels < 1 or pixels % multiple:
         lower = max(multiple, pixels // multiple * multiple)

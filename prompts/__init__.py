@@ -30,11 +30,13 @@ def fill(prompts: list[str], trigger_word: str, subject: str) -> list[str]:
     without a class noun ("V smiling") the subject's is added ("sks man smiling"). A prompt which
     already has the trigger word, spelled exactly so, needs no placeholder.
 
-    ValueError, in one sentence: trigger word empty, no prompts, or a prompt with neither.
+    ValueError, in one sentence: trigger word empty or of several lines, no prompts, or a prompt with neither.
     """
     trigger_word = trigger_word.strip()
     if not trigger_word:
         raise ValueError('trigger_word is empty: enter the word that shall stand for the person, for example "sks".')
+    if len(trigger_word.splitlines()) > 1:
+        raise ValueError("trigger_word is longer than a line: enter one word, or a few, without a line break.")
     if not prompts:
         raise ValueError("prompts has no prompt in it: write one a line, or clear the field for the bundled list.")
     return [_fill_one(prompt, number, trigger_word, NOUNS[subject]) for number, prompt in enumerate(prompts, start=1)]

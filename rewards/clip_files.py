@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..sentences import reason
+
 TOWERS = {"vision": ("vision_model.", "visual_projection."), "text": ("text_model.", "text_projection.")}
 
 # open_clip's name -> transformers' name. Matrices that open_clip keeps transposed are in _TRANSPOSED.
@@ -41,6 +43,7 @@ _BLOCK_NAMES = {
     "mlp.c_proj": "mlp.fc2",
 }
 _OPEN_CLIP_BLOCKS = {"vision": "visual.transformer.resblocks.", "text": "transformer.resblocks."}
+_VOCABULARY = 49408  # of CLIP's tokenizer
 _DEFAULT_LOGIT_SCALE = 100.0  # where training clips it; files that lack it were trained so
 
 
@@ -76,40 +79,41 @@ def inspect(path: Path) -> ClipFile:
             f"model_name: {path.name} has no text tower, so it cannot compare frames with prompts; choose HPSv2, "
             "PickScore or a CLIP file that has both towers."
         )
-    settings = _vision_settings(vision)
-    scale = tensors.get("logit_scale")
+    seen, read = _settings(vision, "vision", path), _settings(text, "text", path)
+    if seen["projection_dim"] != read["projection_dim"]:
+        raise _incomplete(
+            path, "text", f"its features have {read['projection_dim']} numbers, the image's {seen['projection_dim']}"
+        )
     return ClipFile(
         path,
-        settings["image_size"],
-        len(text["text_model.embeddings.position_embedding.weight"]),
-        _DEFAULT_LOGIT_SCALE if scale is None else math.exp(scale.float().item()),
-        _activation(path.name, settings["hidden_size"]),
+        seen["image_size"],
+        read["max_position_embeddings"],
+        _logit_scale(tensors, path),
+        _activation(path.name, seen["hidden_size"]),
     )
 
 
 def load_tower(file: ClipFile, tower: str) -> nn.Module:
     """The "vision" or "text" tower with its projection: float32, on the CPU, frozen.
 
-    ValueError: weights are missing or have another shape than their neighbours.
+    ValueError: weights are missing, have another shape than their neighbours, or are no numbers.
     """
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     weights = _tower(_read(file.path), tower)
-    with torch.device("meta"):
-        if tower == "vision":
-            vision = CLIPVisionConfig(**_vision_settings(weights), hidden_act=file.activation)
-            network = CLIPVisionModelWithProjection(vision)
-        else:
-            text = CLIPTextConfig(**_text_settings(weights), hidden_act=file.activation)
-            network = CLIPTextModelWithProjection(text)
+    settings = _settings(weights, tower, file.path)
     weights = {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}
     try:
+        with torch.device("meta"):
+            if tower == "vision":
+                network = CLIPVisionModelWithProjection(CLIPVisionConfig(**settings, hidden_act=file.activation))
+            else:
+                network = CLIPTextModelWithProjection(CLIPTextConfig(**settings, hidden_act=file.activation))
         network.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise ValueError(
-            f"model_name: the {tower} tower of {file.path.name} is not complete "
-            f"({_first_detail(error)}); download the file again."
-        ) from None
+    except (RuntimeError, ValueError) as error:
+        raise _incomplete(file.path, tower, _first_detail(error)) from None
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise _incomplete(file.path, tower, "some weights are no numbers")
     _fill_position_ids(network)
     return network.eval().requires_grad_(False)
 
@@ -123,20 +127,23 @@ def _read(path: Path) -> dict[str, Tensor]:
         else:
             tensors = _read_torch(path)
     except OSError as error:
-        raise ValueError(f"model_name: {path.name} could not be opened ({error.strerror or error}).") from None
+        raise ValueError(f"model_name: {path.name} could not be opened ({reason(error)}).") from None
     except Exception as error:  # a damaged archive raises nearly anything
         if type(error).__name__ == "UnpicklingError":  # what torch.load raises on anything but weights
             raise ValueError(
                 f"model_name: {path.name} is no file of plain weights, and what else it holds is not loaded because "
                 "it could run code; download the official file again or use a .safetensors one."
             ) from None
-        line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(f"model_name: {path.name} could not be read ({line}); download it again.") from None
+        raise ValueError(f"model_name: {path.name} could not be read ({reason(error)}); download it again.") from None
     if isinstance(tensors, dict):
         tensors = tensors.get("state_dict", tensors)
     if not isinstance(tensors, dict):
         return {}
-    return {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    return {
+        name: value
+        for name, value in tensors.items()
+        if isinstance(name, str) and isinstance(value, Tensor) and (value.ndim or name == "logit_scale")
+    }
 
 
 def _read_torch(path: Path):
@@ -173,6 +180,19 @@ def _block(prefix: str, name: str, value: Tensor) -> dict[str, Tensor]:
     return {f"{prefix}{_BLOCK_NAMES.get(module, module)}.{kind}": value}
 
 
+def _settings(weights: dict[str, Tensor], tower: str, path: Path) -> dict[str, Any]:
+    """What the shapes of a tower's weights say about it, by transformers' names."""
+    try:
+        settings = {"vision": _vision_settings, "text": _text_settings}[tower](weights)
+    except KeyError as missing:
+        raise _incomplete(path, tower, f"{missing.args[0]} is missing") from None
+    except (ValueError, TypeError):  # a tensor of other dimensions
+        settings = {}
+    if not all(settings.values()) or not settings:
+        raise _incomplete(path, tower, "its weights have shapes that do not belong together")
+    return settings
+
+
 def _vision_settings(weights: dict[str, Tensor]) -> dict[str, Any]:
     prefix = "vision_model.embeddings."
     width, _, patch, _ = weights[prefix + "patch_embedding.weight"].shape
@@ -187,6 +207,8 @@ def _vision_settings(weights: dict[str, Tensor]) -> dict[str, Any]:
 
 def _text_settings(weights: dict[str, Tensor]) -> dict[str, Any]:
     vocabulary, width = weights["text_model.embeddings.token_embedding.weight"].shape
+    if vocabulary < _VOCABULARY:
+        raise ValueError("the vocabulary is not CLIP's")
     return _block_settings(weights, "text_model.", width) | {
         "num_attention_heads": width // 64,
         "vocab_size": vocabulary,
@@ -200,6 +222,20 @@ def _block_settings(weights: dict[str, Tensor], prefix: str, width: int) -> dict
     ends = "mlp.fc1.bias"
     layers = [value for name, value in weights.items() if name.startswith(f"{prefix}encoder.") and name.endswith(ends)]
     return {"hidden_size": width, "intermediate_size": len(layers[0]) if layers else 4 * width, "num_hidden_layers": len(layers)}
+
+
+def _logit_scale(tensors: dict[str, Tensor], path: Path) -> float:
+    stored = tensors.get("logit_scale")
+    if stored is None:
+        return _DEFAULT_LOGIT_SCALE
+    scale = stored.float().exp()
+    if scale.numel() != 1 or not 0 < scale.item() < math.inf:
+        raise ValueError(f"model_name: logit_scale in {path.name} is no scale; enter one in logit_scale, or choose another file.")
+    return scale.item()
+
+
+def _incomplete(path: Path, tower: str, detail: str) -> ValueError:
+    return ValueError(f"model_name: the {tower} tower of {path.name} is not complete ({detail}); download the file again.")
 
 
 def _activation(name: str, vision_width: int) -> str:
@@ -220,6 +256,6 @@ def _fill_position_ids(network: nn.Module) -> None:
                 module._buffers[name] = torch.arange(buffer.shape[-1]).expand(buffer.shape)
 
 
-def _first_detail(error: RuntimeError) -> str:
+def _first_detail(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[min(1, len(lines) - 1)].strip().rstrip(".")

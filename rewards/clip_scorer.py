@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..sentences import one_line
 from .clip_files import inspect, load_tower
 from .semantic import SemanticReward
 
@@ -28,7 +29,7 @@ class ClipScorer(SemanticReward):
     """
 
     def __init__(self, path: Path, tokenizer: Path, logit_scale: float = 0.0):
-        self.name = path.name
+        self.name = one_line(path.name)
         self._file = inspect(path)
         self._tokenizer = tokenizer
         self.logit_scale = logit_scale or self._file.logit_scale

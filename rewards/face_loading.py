@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from ..sentences import one_line
 from .aligned_faces import AlignedFaceModel
 from .alignment import TEMPLATE_SIZE
 from .detection import Detector
@@ -29,7 +30,7 @@ def load_face_model(files: FaceFiles, dtype: torch.dtype, detector: Detector | N
     recognizer = Recognizer(recognizer_file, dtype)
     data = training_data(recognizer_file)
     network_name = f"{recognizer.architecture}, {data}" if recognizer.architecture and data else ""
-    model = AlignedFaceModel(files.name, files.licence, network_name, detector, recognizer)
+    model = AlignedFaceModel(one_line(files.name), files.licence, network_name, detector, recognizer)
     if files.name == OPENCV_PAIR:
         model.same_person = SFACE_SAME_PERSON
     return model

@@ -37,6 +37,7 @@ class FaceModel(ABC):
 
     name: as the user chose it. finder: name of what finds the faces. licence: what the weights may be used for.
     network_name: the recognizer's architecture and training data, empty if they are not known.
+    knows_only: the only people that it can tell apart, empty if it takes anybody's photographs.
     crop_size: side of the square crops in pixels. networks: every weight it uses.
     minimum_face: side of the smallest square, in pixels of a photo, that a crop may come from.
     same_person: cosine from which two photos show the same person.
@@ -46,6 +47,7 @@ class FaceModel(ABC):
     finder: str
     licence: str
     network_name: str = ""
+    knows_only: str = ""
     crop_size: int
     networks: nn.Module
     minimum_face: int = 64

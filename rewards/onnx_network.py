@@ -2,17 +2,23 @@
 
 Covers what face recognizers (ArcFace ResNets, SFace) and the YuNet detector consist of. Weights are
 buffers and batch normalisation is always in evaluation mode: nothing here can be trained by mistake.
+A file may come from anywhere. Before anything is computed the shapes of all results are known, from a rehearsal
+without values, so that no file can ask for more memory than a face network needs.
 """
 
-import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..sentences import one_line, quoted, reason
+from .onnx_operators import OPERATORS, READ_BY_VALUE
+
 INSTALL_ONNX = "pip install onnx"
+OPEN_SIZE = (112, 112)  # height and width of a picture where the file leaves them open
+MOST_CONSTANT_BYTES = 2**29  # that constants of a file are computed to; the largest recognizers hold half of it in all
+MOST_BYTES_A_PICTURE = 2**31  # of all results together; a ResNet-100 has a tenth of it
 SELF_CHECK_TOLERANCE = 1e-3  # of the largest output; float32 kernels differ by about 1e-5
 
 
@@ -22,8 +28,8 @@ class OnnxNetwork(nn.Module):
     input_size: (height, width) that the file states, None where it leaves them open.
     embeds_normalisation: whether the graph itself subtracts a mean and scales (insightface's rule:
     Sub and Mul among its first 8 nodes), so that it takes 0..255.
-    Raises ValueError, naming the file, if it is damaged or has an operator that is not known here,
-    and ImportError with the install line if ``onnx`` is missing.
+    Raises ValueError, naming the file, if it is damaged, has an operator that is not known here or
+    needs more memory than a face network, and ImportError with the install line if ``onnx`` is missing.
     """
 
     def __init__(self, path: str | Path):
@@ -37,40 +43,58 @@ class OnnxNetwork(nn.Module):
         self.input_name = inputs[0].name
         self.input_size = _stated_size(inputs[0])
         self.output_names = [value.name for value in graph.output]
-        self._steps = _plan(graph, weights, self.path.name)
+        self._steps = _plan(graph, weights, self.input_name, self.path.name)
         self._operators = [node.op_type for node in graph.node]
         self.embeds_normalisation = {"Sub", "Mul"} <= set(self._operators[:8])
-        self._constants = {}
-        used = {name for step in self._steps for name in step[1]}
+        self._constants, self._buffer_names = {}, {}
+        used = {name for step in self._steps for name in step.inputs}.union(self.output_names)
         for name, value in weights.items():
             if name not in used:
                 continue
             if value.is_floating_point():
-                self.register_buffer(_buffer_name(name), value)
+                self._buffer_names[name] = f"weight_{len(self._buffer_names)}"
+                self.register_buffer(self._buffer_names[name], value)
             else:
                 self._constants[name] = value
+        self._rehearse()
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """pictures [N, C, H, W] in the weights' dtype -> all outputs, the batch first. Differentiable."""
         values = {self.input_name: pictures}
-        for operator, inputs, output, attributes in self._steps:
-            values[output] = operator(attributes, *(self._value(name, values) for name in inputs))
-        return [values[name] for name in self.output_names]
+        for step in self._steps:
+            values[step.output] = step.run(self._inputs(step.inputs, values))
+        return [self._value(name, values) for name in self.output_names]
 
     def count(self, operator: str) -> int:
         """How often the graph has an operator."""
         return self._operators.count(operator)
 
-    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor | None:
-        if not name:
-            return None  # an optional input that is left out
+    def _inputs(self, names: list[str], values: dict[str, Tensor]) -> list[Tensor | None]:
+        return [self._value(name, values) if name else None for name in names]
+
+    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor:
         if name in values:
             return values[name]
         if name in self._constants:
             return self._constants[name]
-        return getattr(self, _buffer_name(name))
+        return getattr(self, self._buffer_names[name])
 
-    def check(self, open_size: tuple[int, int] = (112, 112)) -> None:
+    def _rehearse(self) -> None:
+        """Find out the shapes of all results for one picture, without computing them."""
+        dtype = next((weight.dtype for weight in self.buffers()), torch.float32)
+        values = {self.input_name: torch.empty(1, 3, *(self.input_size or OPEN_SIZE), dtype=dtype, device="meta")}
+        room = MOST_BYTES_A_PICTURE
+        for step in self._steps:
+            result = step.rehearse(self._inputs(step.inputs, values), self.path.name)
+            room -= result.nbytes
+            if room < 0:
+                raise ValueError(
+                    f"{self.path.name}: a picture needs more than {MOST_BYTES_A_PICTURE / 2**30:g} GiB in it (at {step.title}), "
+                    "and no face network does; choose another file."
+                )
+            values[step.output] = result
+
+    def check(self, open_size: tuple[int, int] = OPEN_SIZE) -> None:
         """Compare with onnxruntime, where it is installed, on one random picture of 0..255.
 
         open_size: (height, width) of the picture if the file leaves it open.
@@ -131,128 +155,92 @@ def _weights(graph, path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, reason: Exception | str) -> ValueError:
-    line = (str(reason).splitlines() or [type(reason).__name__])[0][:120].rstrip(".")
+def _unreadable(path: Path, error: Exception | str) -> ValueError:
+    line = error if isinstance(error, str) else reason(error)
     return ValueError(f"{path.name}: it is no readable ONNX file ({line}); download it again.")
 
 
-def _plan(graph, weights: dict[str, Tensor], file: str) -> list[tuple[Callable, list[str], str, dict]]:
-    """The graph's operators in order: function, input names, output name, attributes.
+@dataclass(frozen=True)
+class _Step:
+    """One operator of a graph: what it takes, by name (empty: an optional input that is left out), and what it makes."""
 
-    What depends on no input is computed here and added to ``weights``.
-    """
+    kind: str
+    inputs: list[str]
+    output: str
+    attributes: dict
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {quoted(self.output)}"
+
+    def run(self, values: list[Tensor | None]) -> Tensor:
+        return OPERATORS[self.kind](self.attributes, *values)
+
+    def rehearse(self, values: list[Tensor | None], file: str) -> Tensor:
+        """The result without its numbers. ValueError: it cannot be computed from such values."""
+        by_value = READ_BY_VALUE.get(self.kind, ())
+        shapes = [value if value is None or place in by_value else value.to("meta") for place, value in enumerate(values)]
+        return self.tried(shapes, file)
+
+    @torch.no_grad()
+    def tried(self, values: list[Tensor | None], file: str) -> Tensor:
+        """As ``run``, with ValueError, naming the file, for whatever goes wrong."""
+        try:
+            return self.run(values)
+        except Exception as error:  # a file from anywhere makes an operator raise nearly anything
+            raise ValueError(f"{file}: its {self.title} cannot be computed ({reason(error)}); choose another file.") from error
+
+
+def _plan(graph, weights: dict[str, Tensor], picture: str, file: str) -> list[_Step]:
+    """The graph's operators in order. What depends on no input is computed here and added to ``weights``."""
     import onnx
 
-    steps = []
+    steps, known, room = [], {picture, *weights}, MOST_CONSTANT_BYTES
     for node in graph.node:
-        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-        if node.op_type == "Constant":
-            weights[node.output[0]] = torch.from_numpy(onnx.numpy_helper.to_array(attributes["value"]).copy())
-            continue
-        operator = OPERATORS.get(node.op_type)
-        if operator is None:
+        kind = node.op_type
+        if kind not in OPERATORS and kind != "Constant":
             raise ValueError(
-                f"{file}: its operator {node.op_type} is not known here; choose another export (known: {', '.join(OPERATORS)})."
+                f"{file}: its operator {one_line(kind)} is not known here; choose another export (known: {', '.join(OPERATORS)})."
             )
-        inputs = list(node.input)
-        if all(name in weights for name in inputs if name):
-            weights[node.output[0]] = operator(attributes, *(weights.get(name) for name in inputs))
-        else:
-            steps.append((operator, inputs, node.output[0], attributes))
+        if not node.output or node.output[0] in known:
+            raise ValueError(f"{file}: its {kind} makes nothing new; choose another file.")
+        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        step = _Step(kind, list(node.input), node.output[0], attributes)
+        stranger = next((name for name in step.inputs if name and name not in known), None)
+        if stranger is not None:
+            raise ValueError(
+                f"{file}: its {step.title} takes {quoted(stranger)}, which nothing before it makes; choose another file."
+            )
+        known.add(step.output)
+        if kind == "Constant":
+            weights[step.output] = _constant(step, file)
+            continue
+        values = [weights.get(name) for name in step.inputs]
+        if any(name and value is None for name, value in zip(step.inputs, values)):
+            steps.append(step)
+            continue
+        room -= step.rehearse(values, file).nbytes
+        if room < 0:
+            raise ValueError(
+                f"{file}: its constants grow beyond {MOST_CONSTANT_BYTES / 2**20:g} MiB (at {step.title}), and those of no face "
+                "network do; choose another file."
+            )
+        weights[step.output] = step.tried(values, file)
+    missing = next((value.name for value in graph.output if value.name not in known), None)
+    if missing is not None or not graph.output:
+        raise ValueError(f"{file}: nothing in it makes its output {quoted(missing)}; choose another file.")
     return steps
+
+
+def _constant(step: _Step, file: str) -> Tensor:
+    from onnx import numpy_helper
+
+    try:
+        return torch.from_numpy(numpy_helper.to_array(step.attributes["value"]).copy())
+    except Exception as error:  # as above
+        raise ValueError(f"{file}: its {step.title} holds no numbers ({reason(error)}); choose another file.") from error
 
 
 def _stated_size(value) -> tuple[int, int] | None:
     sizes = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
     return (sizes[2], sizes[3]) if len(sizes) == 4 and sizes[2] > 0 and sizes[3] > 0 else None
-
-
-def _buffer_name(name: str) -> str:
-    return "onnx_" + name.replace(".", "_dot_")
-
-
-def _padded(x: Tensor, attributes: dict, value: float = 0.0) -> Tensor:
-    pads = attributes.get("pads", [0, 0, 0, 0])
-    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise ValueError("auto_pad is not known here; choose an export with explicit padding.")
-    top, left, bottom, right = pads
-    return F.pad(x, (left, right, top, bottom), value=value) if any(pads) else x
-
-
-def _conv(attributes, x, weight, bias=None):
-    return F.conv2d(
-        _padded(x, attributes),
-        weight,
-        bias,
-        attributes.get("strides", 1),
-        0,
-        attributes.get("dilations", 1),
-        attributes.get("group", 1),
-    )
-
-
-def _batch_norm(attributes, x, scale, bias, mean, variance):
-    return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, attributes.get("epsilon", 1e-5))
-
-
-def _max_pool(attributes, x):
-    return F.max_pool2d(
-        _padded(x, attributes, -math.inf),
-        attributes["kernel_shape"],
-        attributes.get("strides", 1),
-        0,
-        attributes.get("dilations", 1),
-        bool(attributes.get("ceil_mode", 0)),
-    )
-
-
-def _gemm(attributes, a, b, c=None):
-    a = a.mT if attributes.get("transA") else a
-    b = b.mT if attributes.get("transB") else b
-    product = attributes.get("alpha", 1.0) * (a @ b)
-    return product if c is None else product + attributes.get("beta", 1.0) * c
-
-
-def _reshape(attributes, x, shape):
-    """A leading 1 of an export for single pictures stands for the batch."""
-    sizes = [x.shape[index] if size == 0 else size for index, size in enumerate(shape.tolist())]
-    if sizes[0] == 1 and len(sizes) > 1:
-        sizes[0] = x.shape[0]
-    return x.reshape(sizes)
-
-
-def _resize(attributes, x, *others):
-    """Enlarging by whole numbers with repeated pixels, as feature pyramids do."""
-    scales = others[1].tolist() if len(others) > 1 and others[1] is not None and others[1].numel() else []
-    whole = len(scales) == 4 and scales[:2] == [1, 1] and all(scale == int(scale) for scale in scales)
-    if attributes.get("mode", b"nearest") != b"nearest" or not whole:
-        raise ValueError("Resize is known here only for whole-number enlargement with nearest pixels; choose another export.")
-    return x.repeat_interleave(int(scales[2]), 2).repeat_interleave(int(scales[3]), 3)
-
-
-def _prelu(attributes, x, slope):
-    return F.prelu(x, slope.flatten())
-
-
-OPERATORS: dict[str, Callable] = {
-    "Add": lambda attributes, a, b: a + b,
-    "BatchNormalization": _batch_norm,
-    "Concat": lambda attributes, *parts: torch.cat(parts, attributes["axis"]),
-    "Conv": _conv,
-    "Div": lambda attributes, a, b: a / b,
-    "Dropout": lambda attributes, x, *_: x,
-    "Flatten": lambda attributes, x: x.flatten(attributes.get("axis", 1)),
-    "Gemm": _gemm,
-    "GlobalAveragePool": lambda attributes, x: x.mean(dim=(2, 3), keepdim=True),
-    "Identity": lambda attributes, x: x,
-    "MatMul": lambda attributes, a, b: a @ b,
-    "MaxPool": _max_pool,
-    "Mul": lambda attributes, a, b: a * b,
-    "PRelu": _prelu,
-    "Relu": lambda attributes, x: F.relu(x),
-    "Reshape": _reshape,
-    "Resize": _resize,
-    "Sigmoid": lambda attributes, x: x.sigmoid(),
-    "Sub": lambda attributes, a, b: a - b,
-    "Transpose": lambda attributes, x: x.permute(attributes["perm"]),
-}

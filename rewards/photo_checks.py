@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .face_files import OPENCV_PAIR
 from .faces import Face, FaceModel, Identity
 from .photos import Photo
 
@@ -34,8 +35,7 @@ def choose_photos(photos: list[Photo], face_model: FaceModel) -> tuple[Identity,
     lines = [verdict.line for verdict in verdicts]
     faces = [verdict.face for verdict in verdicts if verdict.face and not verdict.problem]
     if not faces:
-        remedy = "folder: no photo can be used; choose sharp photos of one face from the front."
-        raise ValueError("\n".join([remedy, *lines]))
+        raise ValueError("\n".join([_remedy(photos, face_model), *lines]))
     report = [f"{len(faces)} of {len(photos)} photos are used.", *([attention] if attention else []), *lines]
     embeddings, crops = torch.cat([face.embedding for face in faces]), torch.cat([face.crop for face in faces])
     return Identity(embeddings.cpu(), crops.cpu(), face_model, tuple(face.portrait for face in faces)), "\n".join(report)
@@ -48,6 +48,16 @@ class _KnownFace:
     crop: Tensor
     portrait: Tensor
     embedding: Tensor
+
+
+def _remedy(photos: list[Photo], face_model: FaceModel) -> str:
+    if face_model.knows_only and any(photo.pixels is not None for photo in photos):
+        return (
+            f"face_model: {face_model.name} knows only {face_model.knows_only}; for photographs add Load Face Model and "
+            f"choose {OPENCV_PAIR} or an insightface pack there."
+        )
+    inputs = ", ".join(dict.fromkeys(photo.source for photo in photos))
+    return f"{inputs}: no photo can be used; choose sharp photos of one face from the front."
 
 
 @dataclass(eq=False)

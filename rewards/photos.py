@@ -6,6 +6,7 @@ sentence what is wrong and what to do.
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
+
+from ..sentences import one_line, quoted, reason
 
 MAX_PHOTOS = 20
 MAX_PIXELS = 256_000_000  # above any phone's 200 megapixels; a decompression bomb is far beyond
@@ -56,12 +59,16 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One picture file: pixels [3, H, W] in 0..1 (RGB, upright), or None and the `problem`."""
+    """One picture: pixels [3, H, W] in 0..1 (RGB, upright), or None and the `problem`.
+
+    name: printable. source: the input that it came by.
+    """
 
     name: str
     pixels: Tensor | None
     problem: str | None
     sha256: str
+    source: str = "folder"
 
 
 def read_folder(path: str | Path) -> list[Photo]:
@@ -87,20 +94,21 @@ def read_photo(path: str | Path) -> Photo:
     CMYK as RGB, 16 bits as their upper 8.
     """
     path = Path(path)
+    name = one_line(path.name)
     try:
         data = path.read_bytes()
     except OSError as error:
-        problem = f"{path.name} could not be opened ({error.strerror}): check that the file is there and may be read."
-        return Photo(path.name, None, problem, "")
+        problem = f"{name} could not be opened ({reason(error)}): check that the file is there and may be read."
+        return Photo(name, None, problem, "")
     pixels, problem = None, None
     try:
         with _pillow_settings():
             pixels = _decode(data)
-    except _Unusable as reason:
-        problem = f"{path.name} {reason}"
+    except _Unusable as flaw:
+        problem = f"{name} {flaw}"
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        problem = f"{path.name} is damaged ({_first_line(error)}): copy it again from where it came from."
-    return Photo(path.name, pixels, problem, hashlib.sha256(data).hexdigest())
+        problem = f"{name} is damaged ({reason(error)}): copy it again from where it came from."
+    return Photo(name, pixels, problem, hashlib.sha256(data).hexdigest())
 
 
 def photos_of_batch(images: Tensor) -> list[Photo]:
@@ -112,11 +120,13 @@ def photos_of_batch(images: Tensor) -> list[Photo]:
             if number > MAX_PHOTOS:
                 raise _Unusable(f"was left out: {MAX_PHOTOS} photos are the most that are used.")
             _check_size(image.shape[1], image.shape[0])
-            values = (image[..., :3] * 255).round().nan_to_num(0).clamp(0, 255).to(torch.uint8).cpu()
+            if not image.isfinite().all():
+                raise _Unusable("holds values that are no numbers: something before this node has failed.")
+            values = (image[..., :3] * 255).round().clamp(0, 255).to(torch.uint8).cpu()
             picture = Image.fromarray(values.expand(*values.shape[:2], 3).numpy())
-            photos.append(Photo(name, _pixels(_reduce(picture)), None, ""))
-        except _Unusable as reason:
-            photos.append(Photo(name, None, f"{name} {reason}", ""))
+            photos.append(Photo(name, _pixels(_reduce(picture)), None, "", "images"))
+        except _Unusable as flaw:
+            photos.append(Photo(name, None, f"{name} {flaw}", "", "images"))
     return photos
 
 
@@ -131,7 +141,7 @@ def folder_fingerprint(path: str | Path) -> str:
             content = hashlib.sha256(file.read_bytes()).digest()
         except OSError:
             content = b"unreadable"  # read_photo reports it
-        digest.update(file.name.encode() + b"\0" + content)
+        digest.update(os.fsencode(file.name) + b"\0" + content)
     return digest.hexdigest()
 
 
@@ -147,10 +157,10 @@ class _Unusable(Exception):
 
 def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ValueError(f'folder "{folder}" does not exist: choose one with 1 to {MAX_PHOTOS} photos of a person.')
+        raise ValueError(f"folder {quoted(folder.name)} does not exist: choose one with 1 to {MAX_PHOTOS} photos of a person.")
     files = sorted(filter(_is_picture, folder.iterdir()), key=lambda file: _natural(file.name))
     if not files:
-        raise ValueError(f'folder "{folder}" has no pictures: put 1 to {MAX_PHOTOS} photos of a person into it.')
+        raise ValueError(f"folder {quoted(folder.name)} has no pictures: put 1 to {MAX_PHOTOS} photos of a person into it.")
     return files
 
 
@@ -247,7 +257,3 @@ def _upper_8_bits(image: Image.Image) -> Image.Image:
     top = float(values.max())
     full = 1.0 if image.mode == "F" and top <= 1 else 65535.0 if top <= 65535 else top
     return Image.fromarray((values.clip(0) / full * 255).round().astype(np.uint8))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..sentences import reason
 from .alignment import TEMPLATE_SIZE
 from .onnx_network import OnnxNetwork
 
@@ -53,8 +54,14 @@ class Recognizer(nn.Module):
                 f"{file}: it takes pictures of {width} x {height}, and a face recognizer of this kind "
                 f"{side} x {side}; choose another file."
             )
-        with torch.no_grad():
-            outputs = self.network(torch.zeros(2, 3, side, side))
+        dtypes = [weight.dtype for weight in self.network.buffers()]
+        try:
+            with torch.no_grad():
+                outputs = self.network(torch.zeros(2, 3, side, side, dtype=dtypes[0] if dtypes else None))
+        except RuntimeError as error:  # its shapes are for one picture alone
+            raise ValueError(f"{file}: it recognizes no two faces at once ({reason(error)}); choose another file.") from error
+        if not all(output.isfinite().all() for output in outputs):
+            raise ValueError(f"{file}: what it gives for a face are no numbers; download it again.")
         shapes = [tuple(output.shape) for output in outputs]
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 2 or shapes[0][1] < SMALLEST_EMBEDDING:
             listed = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
@@ -62,3 +69,5 @@ class Recognizer(nn.Module):
                 f"{file}: for 2 faces it gives {listed}, and a recognizer 2 x {SMALLEST_EMBEDDING} or more "
                 "numbers, one embedding a face; choose another file."
             )
+        if not dtypes:
+            raise ValueError(f"{file}: there is no weight in it; choose another file.")

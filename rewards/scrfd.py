@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..sentences import reason
 from .detection import Detection, Detector
 
 FACE_SCORE = 0.5
@@ -39,8 +40,7 @@ class Scrfd(Detector):
             self._model.prepare(ctx_id=0, input_size=SEARCH_SIZE, det_thresh=FACE_SCORE)
         except Exception as error:  # onnxruntime's errors have no common class
             raise ValueError(
-                f"{Path(path).name}: insightface cannot load this detector "
-                f"({str(error).splitlines()[0][:120]}); unzip the pack again."
+                f"{self.name}: insightface cannot load this detector ({reason(error)}); unzip the pack again."
             ) from error
 
     @torch.no_grad()

@@ -54,7 +54,7 @@ def file(tmp_path_factory):
     for method, colour in COLOURS.items():
         for clip, suffix in CLIPS.items():
             write_clip(folder / method / f"{clip}{suffix}", colour)
-            (folder / method / f"{clip}.txt").write_text(f"a sks person, {clip}")
+            (folder / method / f"{clip}.txt").write_text(f"a sks person, {clip} <!-- <script>")
     for person in ("anna", "ben"):
         (folder / "photos" / person).mkdir(parents=True)
         Image.new("RGB", (48, 64), "teal").save(folder / "photos" / person / "1.png")
@@ -118,7 +118,7 @@ def test_answers_reach_the_methods_they_were_meant_for(rater, tmp_path):
         shown = rater.locator("body").inner_text()
         assert not any(word in shown for word in COLOURS)
         rater.locator("#next").click() if number == 1 else rater.keyboard.press("Enter")
-    assert prompts == {f"a sks person, {clip}" for clip in CLIPS}
+    assert prompts == {f"a sks person, {clip} <!-- <script>" for clip in CLIPS}
 
     answers = save(rater, "#save-end", tmp_path)
     assert len(answers["answers"]) == 12 and {each["clip"] for each in answers["answers"]} == set(CLIPS)

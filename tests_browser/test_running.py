@@ -128,6 +128,18 @@ def test_refused_input_is_explained_on_its_node(screen):
     assert any(sentence in text for text in screen.page.locator(".dom-widget").all_inner_texts())
 
 
+def test_refused_prompts_are_explained_while_the_rest_of_the_workflow_runs(screen):
+    """ComfyUI runs what does not need the refused node, and answers as if nothing were wrong."""
+    screen.open_template(TRAIN_TEMPLATE)
+    screen.set("PersonalVideoSimulatedPrompts", "prompts", "a dog on the beach")
+    screen.press_run()
+    screen.wait_end(MINUTES)
+    screen.pause()
+    sentence = 'line 1 ("a dog on the beach") has neither V nor the trigger word "sks"'
+    assert sentence in screen.node("PersonalVideoSimulatedPrompts")["text"]
+    assert any(sentence in text for text in screen.page.locator(".dom-widget").all_inner_texts())
+
+
 def test_message_goes_away_with_the_next_run(screen):
     screen.open_template(TRAIN_TEMPLATE)
     screen.set(TRAIN, "width", 72)

@@ -6,7 +6,8 @@ import { api } from "../../scripts/api.js";
 
 const TEXT = "$$node-text-preview"; // the widget of ComfyUI's own progress texts
 const [LETTER, LINE, EDGE] = [6.6, 17, 40]; // of its letters [canvas pixels]
-const failed = new Set();
+const failed = new Set(); // nodes that ran
+const refused = new Set(); // nodes that did not, while others of the workflow did
 
 function ourNode(id) {
   const node = app.graph.getNodeById(id);
@@ -28,9 +29,9 @@ function makeRoom({ detail }) {
   node.expandToFitContent();
 }
 
-function showError(id, sentence) {
+function showError(id, sentence, among) {
   if (!ourNode(id)) return;
-  failed.add(id);
+  among.add(id);
   api.dispatchCustomEvent("progress_text", { nodeId: id, text: sentence.trim() });
 }
 
@@ -38,32 +39,35 @@ function showError(id, sentence) {
 function showRefusals(nodeErrors) {
   for (const [id, { errors }] of Object.entries(nodeErrors ?? {})) {
     const error = errors.find(({ type }) => type === "custom_validation_failed");
-    if (error) showError(id, error.details.replace(`${error.extra_info?.input_name} - `, ""));
+    if (error) showError(id, error.details.replace(`${error.extra_info?.input_name} - `, ""), refused);
   }
 }
 
-function clear() {
-  for (const id of failed) {
+function clear(nodes) {
+  for (const id of nodes) {
     const node = ourNode(id);
     const widget = textWidget(node);
     if (widget) node.removeWidget(widget);
   }
-  failed.clear();
+  nodes.clear();
 }
 
 app.registerExtension({
   name: "PersonalVideo.TextOnNode",
 
   setup() {
-    api.addEventListener("execution_start", clear);
-    api.addEventListener("execution_error", ({ detail }) => showError(detail.node_id, detail.exception_message));
+    api.addEventListener("execution_start", () => clear(failed));
+    api.addEventListener("execution_error", ({ detail }) => showError(detail.node_id, detail.exception_message, failed));
     api.addEventListener("progress_text", (event) => setTimeout(() => makeRoom(event)));
 
     const queuePrompt = api.queuePrompt;
     api.queuePrompt = async function (...prompt) {
-      clear();
+      clear(failed);
+      clear(refused);
       try {
-        return await queuePrompt.apply(this, prompt);
+        const answer = await queuePrompt.apply(this, prompt);
+        showRefusals(answer?.node_errors);
+        return answer;
       } catch (error) {
         showRefusals(error.response?.node_errors);
         throw error;

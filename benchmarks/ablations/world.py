@@ -215,7 +215,7 @@ class AblationWorld:
         node = self.pack.nodes.apply_late_step_lora.ApplyLateStepLora
         with torch.inference_mode():
             return node.execute(
-                self.model, lora.name, 1.0, start_percent, -1.0, self.pack.adapters.lora_file.LateStepLora(tensors, info)
+                self.model, "[None]", 1.0, start_percent, -1.0, self.pack.adapters.lora_file.LateStepLora(tensors, info)
             ).args[0]
 
     def _prefix(self, first: int) -> list[Tensor]:

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from devkit import hostless_pack  # noqa: F401
+from personalvideo_pack.sentences import printable
+
 TEMPLATE = Path(__file__).parent / "blind_page.html"
 KINDS = {
     ".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".gif": "image/gif", ".png": "image/png",
@@ -62,8 +65,11 @@ def find_clips(folders: dict[str, Path], references: Path | None) -> list[Clip]:
 
 
 def _prompt(files: dict[str, Path]) -> str:
-    texts = [path.with_suffix(".txt") for path in files.values()]
-    return next((text.read_text(encoding="utf-8").strip() for text in texts if text.exists()), "")
+    text = next((text for text in (path.with_suffix(".txt") for path in files.values()) if text.exists()), None)
+    try:
+        return text.read_text(encoding="utf-8").strip() if text else ""
+    except UnicodeDecodeError:
+        raise ValueError(f"{text} is no text in UTF-8; save it as such.") from None
 
 
 def _photos(references: Path | None, name: str) -> list[Path]:
@@ -102,12 +108,12 @@ def page(clips: list[Clip], most: int | None = None, seed: int = 0) -> str:
         "media": [_data_uri(path) for path in media],
     }  # fmt: skip
     data["id"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
-    text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no tag and no comment ends or opens in a script
     return TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
 
 
 def _coded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+    return base64.b64encode(printable(text).encode()).decode()
 
 
 def _data_uri(path: Path) -> str:
@@ -136,9 +142,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         clips = find_clips(folders_of(arguments.folders), arguments.references)
-    except ValueError as error:
-        parser.error(str(error))
-    arguments.out.write_text(page(clips, arguments.pairs, arguments.seed), encoding="utf-8")
+        arguments.out.write_text(page(clips, arguments.pairs, arguments.seed), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        parser.error(printable(str(error)))
     print(f"{arguments.out}: {len(clips)} clips, {arguments.out.stat().st_size / 2**20:.1f} MiB")
 
 

@@ -42,16 +42,19 @@ def read_answers(path: Path) -> dict:
     """What the page has saved. ValueError: the file holds something else, or is not there."""
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        complete = {"page", "rater"} <= set(file) and all(
-            {"question", "left", "right", "choice"} <= set(each) for each in file["answers"]
-        )
+        complete = all(isinstance(file[field], str) for field in ("page", "rater")) and all(map(_is_answer, file["answers"]))
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         complete = False
     if not complete:
         raise ValueError(f"{path} holds no answers of the blind page.")
     return file
+
+
+def _is_answer(each: dict) -> bool:
+    texts = [each[field] for field in ("question", "left", "right")]
+    return all(isinstance(text, str) for text in texts) and each["choice"] in (None, *texts[1:])
 
 
 def tally(files: list[dict]) -> dict[tuple[str, str], Share]:

@@ -189,6 +189,18 @@ def test_module_of_another_base_model_says_what_differs(sd15, load):
             "weights are missing, or there are others",
         ),
         ({"down_blocks.0.motion_modules.0.temporal_transformer.norm.weight": None}, "it lacks motion modules"),
+        ({"down_blocks.0.motion_modules.0.temporal_transformer.norm.weight": torch.tensor(1.0)}, "it lacks motion modules"),
+        (
+            {
+                "down_blocks.0.motion_modules.0.temporal_transformer."
+                "transformer_blocks.0.attention_blocks.0.pos_encoder.pe": torch.zeros(32)
+            },
+            "it lacks motion modules",
+        ),
+        (
+            {"down_blocks.0.motion_modules.0.temporal_transformer.proj_in.bias": torch.full((64,), torch.nan)},
+            "some weights are no numbers",
+        ),
     ],
 )
 def test_other_checkpoints_are_refused_by_name(sd15, load, change, reason):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 
 import pytest
 
@@ -69,6 +70,25 @@ def test_prompt_is_shown_and_cannot_break_the_page(clips):
     assert prompts["anna/01"] == "a sks person </script> on the beach" and prompts["ben/01"] == ""
 
 
+@pytest.mark.parametrize("prompt", ["<!-- <script>", "</SCRIPT >", "]]> --> <!--", "\u2028 &amp; \\u003c"])
+def test_a_prompt_of_markup_stays_text(study, prompt):
+    (study / "DreamBooth" / "anna" / "01.txt").write_text(prompt, encoding="utf-8")
+    html = page(find_clips({method: study / method for method in METHODS}, None))
+    data = data_of(html)
+    assert {pair["prompt"] for pair in data["pairs"] if decoded(pair["clip"]) == "anna/01"} == {prompt.strip()}
+    assert "<" not in html.split('id="data">')[1].split("</script>")[0]
+
+
+def test_names_and_texts_of_other_encodings_are_shown_or_named(study):
+    for method in METHODS:
+        (study / method / "anna" / "02.mp4").rename(study / method / "anna" / os.fsdecode(b"\xff.mp4"))
+    folders = {method: study / method for method in METHODS}
+    assert "anna/\\udcff" in {decoded(pair["clip"]) for pair in data_of(page(find_clips(folders, None)))["pairs"]}
+    (study / "DreamBooth" / "anna" / "01.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"01.txt is no text in UTF-8; save it as such"):
+        find_clips(folders, None)
+
+
 def test_no_method_is_named_in_clear(clips, study):
     html = page(clips)
     for word in (*METHODS, "anna/01", str(study), 'src="http', "@import"):
@@ -131,7 +151,16 @@ def test_wilsons_interval_by_hand():
     assert wilson(0, 5)[0] == pytest.approx(0) and wilson(5, 5)[1] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "[1]", "{}", '{"page": 1, "rater": "", "answers": [{"left": "a"}]}', "none", None])
+ANSWER = '{"page": "p", "rater": "Ann", "answers": [{"question": "q", "left": "a", "right": "b", "choice": %s}]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "[1]", "{}", '{"page": 1, "rater": "", "answers": []}', "none", None, "[" * 100_000, ANSWER % '"c"',
+        '{"page": "p", "rater": "", "answers": [{"left": "a"}]}', ANSWER % "[1]", ANSWER.replace('"a"', "{}") % "null",
+    ],
+)  # fmt: skip
 def test_files_without_answers_are_named(tmp_path, content):
     path = tmp_path / "answers.json"
     if content is not None:

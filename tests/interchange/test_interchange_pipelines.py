@@ -62,7 +62,7 @@ class Both:
         node = self.pack.nodes.apply_late_step_lora.ApplyLateStepLora
         with torch.inference_mode():
             lora = comfy.utils.load_torch_file(str(self.lora))
-            model = node.execute(self.model, "unused", strength, start, end, lora).args[0]
+            model = node.execute(self.model, "[None]", strength, start, end, lora).args[0]
             samples = comfy.sample.sample_custom(
                 model,
                 self.noise,

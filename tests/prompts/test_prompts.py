@@ -72,6 +72,7 @@ def test_parse_drops_blank_lines_and_comments(prompts):
         (["A Sks man"], "sks", ["line 1", "write V"]),
         ([], "sks", ["prompts", "bundled list"]),
         (["A V man"], "  ", ["trigger_word", "empty", "enter"]),
+        (["A V man"], "sks\nV", ["trigger_word", "longer than a line", "enter"]),
     ],
 )
 def test_bad_input_gives_one_sentence_with_the_remedy(prompts, lines, trigger, words):

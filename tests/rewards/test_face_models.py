@@ -1,5 +1,7 @@
 """Recognizers and whole face models on real photos; the reward down to the pixels."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,29 @@ def test_networks_that_give_no_embedding_are_refused(rewards, tmp_path, shape, o
     nodes += [helper.make_node("Flatten", ["mean"], [name]) for name in names]
     write_network(tmp_path / "other.onnx", nodes, shape, [(name, [1, 3]) for name in names])
     with pytest.raises(ValueError, match=f"other.onnx: {reason}"):
+        rewards.recognizer.Recognizer(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "reason"),
+    [
+        ([helper.make_node("Flatten", ["input.1"], ["y"])], {}, "there is no weight in it"),
+        (
+            [helper.make_node("Mul", ["input.1", "one"], ["x"]), helper.make_node("Reshape", ["x", "shape"], ["y"])],
+            {"one": np.ones(1, np.float32), "shape": np.array([3, 112 * 112])},
+            r"it recognizes no two faces at once \(shape .* is invalid for input of size 75264\)",
+        ),
+        (
+            [helper.make_node("Mul", ["input.1", "hole"], ["x"]), helper.make_node("Flatten", ["x"], ["y"])],
+            {"hole": np.full(1, np.nan, np.float32)},
+            "what it gives for a face are no numbers",
+        ),
+    ],
+)
+def test_networks_that_only_look_like_recognizers_are_refused(rewards, tmp_path, monkeypatch, nodes, weights, reason):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # which would find some of them out earlier
+    write_network(tmp_path / "other.onnx", nodes, [1, 3, 112, 112], [("y", None)], weights)
+    with pytest.raises(ValueError, match=f"^other.onnx: {reason}"):
         rewards.recognizer.Recognizer(tmp_path / "other.onnx")
 
 

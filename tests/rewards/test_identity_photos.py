@@ -198,6 +198,26 @@ def test_only_when_nothing_is_left_is_it_an_error_that_says_why(checks, photos, 
     assert len(rest) == 2 and all(line.startswith("not used: ") for line in rest)
 
 
+def test_the_inputs_that_the_photos_came_by_are_named(checks, photos, face_model):
+    images = photos.photos_of_batch(torch.full((1, 100, 100, 3), 0.5))
+    with pytest.raises(ValueError, match="^images: no photo can be used; choose"):
+        checks.choose_photos(images, face_model)
+    with pytest.raises(ValueError, match="^folder, images: no photo can be used; choose"):
+        checks.choose_photos([drawn(photos, "tree.jpg"), *images], face_model)
+
+
+def test_photographs_are_no_mistake_of_the_user_where_the_recognizer_knows_drawings_alone(checks, photos, demo):
+    photographs = [photos.read_photo(sample_photo(name)) for name in (PORTRAIT, GROUP_PHOTO)]
+    with pytest.raises(ValueError) as refusal:
+        checks.choose_photos(photographs, demo.face_model)
+    first, *rest = str(refusal.value).splitlines()
+    assert first == (
+        "face_model: demo knows only the demo's drawn people; for photographs add Load Face Model and choose opencv/yunet + "
+        "sface or an insightface pack there."
+    )
+    assert len(rest) == 2
+
+
 @pytest.fixture(scope="module")
 def node(pack):
     return pack.nodes.load_identity_images
@@ -230,6 +250,8 @@ def test_images_of_other_nodes_follow_the_rules_for_files(node, photos, demo):
     assert torch.allclose(identity.embeddings, reference.embeddings, atol=1e-5)
     with pytest.raises(ValueError, match="image 1 of the images input has only 20 x 20 pixels"):
         node.LoadIdentityImages.execute(demo.face_model, node.NO_FOLDER, aro[:, :20, :20])
+    with pytest.raises(ValueError, match="^images: no photo .*\n.* image 1 of the images input holds values that are no numbers"):
+        node.LoadIdentityImages.execute(demo.face_model, node.NO_FOLDER, torch.full_like(aro, torch.nan))
 
 
 def test_images_beyond_the_twentieth_are_left_out_and_say_so(photos):

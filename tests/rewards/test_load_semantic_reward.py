@@ -110,6 +110,20 @@ def _other_shape(path):
     save_file(weights, path)
 
 
+def _changed(**changes):
+    """Writes a model of which tensors are replaced, by the end of their name, or left out where there is None."""
+
+    def write(path):
+        weights = transformers_model().state_dict()
+        for end, value in changes.items():
+            names = [name for name in weights if name.endswith(end.replace("__", "."))]
+            assert names
+            weights |= dict.fromkeys(names, value)
+        save_file({name: value for name, value in weights.items() if value is not None}, path)
+
+    return write
+
+
 def _cut_off(path):
     save_file(transformers_model().state_dict(), path)
     path.write_bytes(path.read_bytes()[:100_000])
@@ -131,6 +145,20 @@ def _cut_off_pt(path):
         ("a.pt", lambda path: torch.save([1], path), "no CLIP model with a vision transformer"),
         ("a.safetensors", _layer_missing, "the vision tower of a.safetensors is not complete"),
         ("a.safetensors", _other_shape, "the vision tower of a.safetensors is not complete"),
+        ("a.safetensors", _changed(patch_embedding__weight=None), "the vision tower .*patch_embedding.weight is missing"),
+        ("a.safetensors", _changed(patch_embedding__weight=torch.zeros(8)), "the vision tower .* shapes that do not belong"),
+        ("a.safetensors", _changed(patch_embedding__weight=torch.tensor(1.0)), "the vision tower .* is missing"),
+        ("a.safetensors", _changed(position_embedding__weight=None), "the vision tower .*position_embedding.weight is missing"),
+        ("a.safetensors", _changed(token_embedding__weight=torch.zeros(9, 64)), "the text tower .* shapes that do not belong"),
+        ("a.safetensors", _changed(token_embedding__weight=torch.zeros(64)), "the text tower .* shapes that do not belong"),
+        ("a.safetensors", _changed(text_projection__weight=torch.zeros(7, 64)), "the text tower .* 7 numbers, the image's"),
+        ("a.safetensors", _changed(visual_projection__weight=torch.tensor(1.0)), "no CLIP model with a vision transformer"),
+        ("a.safetensors", _changed(mlp__fc1__bias=torch.zeros(0)), "shapes that do not belong"),
+        ("a.safetensors", _changed(post_layernorm__weight=torch.full((128,), torch.nan)), "some weights are no numbers"),
+        ("a.safetensors", _changed(logit_scale=torch.zeros(2)), "logit_scale in a.safetensors is no scale"),
+        ("a.safetensors", _changed(logit_scale=torch.tensor(1000.0)), "logit_scale in a.safetensors is no scale"),
+        ("a.pt", lambda path: torch.save({"state_dict": [1]}, path), "no CLIP model with a vision transformer"),
+        ("a.pt", lambda path: torch.save({1: torch.zeros(1)}, path), "no CLIP model with a vision transformer"),
         ("a.safetensors", _cut_off, "could not be read"),
         ("a.pt", _cut_off_pt, "could not be read"),
         ("a.safetensors", lambda path: path.write_bytes(b""), "could not be read"),

@@ -1,6 +1,7 @@
 """Networks of ONNX files as torch modules: onnxruntime's numbers, onnx2torch's gradients, one sentence for what cannot be
 read."""
 
+import resource
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import helper
 from onnx2torch import convert
 
 from devkit.face_material import SFACE, YUNET
-from devkit.face_networks import write_arcface, write_network
+from devkit.face_networks import RESNET_100, write_arcface, write_network
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +229,106 @@ def test_without_onnx_the_error_has_the_install_line(onnx_network, small_arcface
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match="w600k_small.onnx: reading it needs the package onnx; run `pip install onnx`"):
         onnx_network.OnnxNetwork(small_arcface)
+
+
+def doubled(times, first="a"):
+    """Concatenations that make their input twice as large each, the last one called "big"."""
+    names = [first, *(f"double{index}" for index in range(1, times)), "big"]
+    return [helper.make_node("Concat", [name, name], [larger], axis=0) for name, larger in zip(names, names[1:])]
+
+
+def enlarged(source):
+    return helper.make_node("Resize", [source, "", "scales"], ["huge"], mode="nearest")
+
+
+def constant(**attributes):
+    return helper.make_node("Constant", [], ["c"], **attributes)
+
+
+SCALES = {"scales": np.array([1, 1, 300_000, 300_000], np.float32)}
+# file: (operators, weights, words of the sentence)
+HOSTILE = {
+    "a constant that doubles 30 times": (
+        [*doubled(30), node("Add", ["big", "input.1"])],
+        {"a": np.ones((1, 1, 8, 8), np.float32)},
+        'its constants grow beyond 512 MiB \\(at Concat "double21"\\), and those of no face network do',
+    ),
+    "a constant of 360 GB": (
+        [enlarged("a"), node("Add", ["huge", "input.1"])],
+        {"a": np.ones((1, 1, 1, 1), np.float32)} | SCALES,
+        'its constants grow beyond 512 MiB \\(at Resize "huge"\\)',
+    ),
+    "a picture that doubles 30 times": (
+        [*doubled(30, "input.1"), node("Relu", ["big"])],
+        {},
+        'a picture needs more than 2 GiB in it \\(at Concat "double',
+    ),
+    "a picture that is enlarged to 69 TB": (
+        [enlarged("input.1"), node("Relu", ["huge"])],
+        SCALES,
+        "a picture needs more than 2 GiB",
+    ),
+    "a circle": (
+        [helper.make_node("Add", ["input.1", "y"], ["x"]), node("Relu", ["x"])],
+        {},
+        'its Add "x" takes "y", which nothing before it makes',
+    ),
+    "an operator that takes itself": (
+        [node("Add", ["input.1", "y"])],
+        {},
+        'its Add "y" takes "y", which nothing before it makes',
+    ),
+    "a name that nobody makes": ([node("Relu", ["nobody"])], {}, 'its Relu "y" takes "nobody", which nothing before it makes'),
+    "an output that nobody makes": ([helper.make_node("Relu", ["input.1"], ["x"])], {}, 'nothing in it makes its output "y"'),
+    "a name that is made twice": ([node("Relu", ["input.1"]), node("Relu", ["y"])], {}, "its Relu makes nothing new"),
+    "an operator without an output": ([helper.make_node("Relu", ["input.1"], [])], {}, "its Relu makes nothing new"),
+    "no axis": ([node("Concat", ["input.1", "input.1"])], {}, 'its Concat "y" cannot be computed'),
+    "no kernel": ([node("MaxPool", ["input.1"])], {}, 'its MaxPool "y" cannot be computed'),
+    "an axis that is a word": ([node("Concat", ["input.1", "input.1"], axis="x")], {}, 'its Concat "y" cannot be computed'),
+    "no second factor": ([node("Mul", ["input.1"])], {}, 'its Mul "y" cannot be computed'),
+    "three paddings": (
+        [node("Conv", ["input.1", "w"], pads=[1, 1, 1])],
+        {"w": np.ones((1, 3, 3, 3), np.float32)},
+        'its Conv "y" cannot be computed',
+    ),
+    "a kernel for five channels": (
+        [node("Conv", ["input.1", "w"])],
+        {"w": np.ones((1, 5, 3, 3), np.float32)},
+        'its Conv "y" cannot be computed \\(Invalid channel dimensions\\)',
+    ),
+    "a shape of the picture's own values": ([node("Reshape", ["input.1", "input.1"])], {}, 'its Reshape "y" cannot be computed'),
+    "a shape divided by zero": (
+        [helper.make_node("Div", ["a", "b"], ["c"]), node("Reshape", ["input.1", "c"])],
+        {"a": np.array([4]), "b": np.array([0])},
+        'its Reshape "y" cannot be computed',
+    ),
+    "a constant of text": ([constant(value_string="x"), node("Add", ["input.1", "c"])], {}, 'its Constant "c" holds no numbers'),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_gets_one_sentence_and_takes_little_memory(onnx_network, tmp_path, name):
+    nodes, arrays, words = HOSTILE[name]
+    path = tmp_path / "hostile.onnx"
+    write_network(path, nodes, [1, 3, 8, 8], [("y", None)], arrays)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=f"^hostile.onnx: {words}.*; choose another file.$"):
+        onnx_network.OnnxNetwork(path)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 1.2 * 2**20  # KiB
+
+
+def test_the_largest_recognizers_stay_far_below_the_limits(onnx_network, tmp_path, monkeypatch):
+    path = tmp_path / "r100.onnx"
+    write_arcface(path, RESNET_100)
+    monkeypatch.setattr(onnx_network, "MOST_BYTES_A_PICTURE", onnx_network.MOST_BYTES_A_PICTURE // 8)
+    onnx_network.OnnxNetwork(path)
+
+
+def test_weights_whose_names_differ_in_a_dot_alone_are_two(onnx_network, tmp_path):
+    path = tmp_path / "names.onnx"
+    arrays = {"a.b": np.full((1, 3, 1, 1), 2, np.float32), "a_dot_b": np.full((1, 3, 1, 1), 5, np.float32)}
+    nodes = [helper.make_node("Mul", ["input.1", "a.b"], ["x"]), node("Add", ["x", "a_dot_b"])]
+    write_network(path, nodes, [1, 3, 8, 8], [("y", [1, 3, 8, 8])], arrays)
+    picture = random_pictures(1, 8, 8)
+    assert torch.equal(onnx_network.OnnxNetwork(path)(picture)[0], 2 * picture + 5)

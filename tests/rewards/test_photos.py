@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import io
+import os
 import sys
 
 import numpy as np
@@ -196,6 +197,25 @@ def test_missing_and_empty_folders_raise_one_sentence(photos, tmp_path):
         photos.read_folder(tmp_path / "empty")
     with pytest.raises(ValueError, match="does not exist: choose"):
         photos.folder_fingerprint(tmp_path / "nowhere")
+
+
+def test_sentences_about_folders_do_not_say_where_they_are(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        with pytest.raises(ValueError) as refusal:
+            photos.read_folder(tmp_path / name)
+        assert f'folder "{name}" ' in str(refusal.value) and str(tmp_path) not in str(refusal.value)
+
+
+def test_names_that_are_no_text_have_a_fingerprint_and_can_be_shown(photos, picture, tmp_path):
+    names = [os.fsdecode(name) for name in (b"a\xff.png", b"a\xfe.png")]
+    prints = set()
+    for name in names:
+        (tmp_path / name).write_bytes(_png(picture))
+        assert photos.read_folder(tmp_path)[0].name == f"a\\udc{os.fsencode(name)[1]:x}.png"
+        prints.add(photos.folder_fingerprint(tmp_path))
+        (tmp_path / name).unlink()
+    assert len(prints) == 2
 
 
 def test_the_fingerprint_follows_names_and_contents_of_the_pictures_only(photos, picture, tmp_path):

@@ -1,5 +1,6 @@
 """Evaluate Identity Video in the running server: a real video file, and everything that can be wrong with one."""
 
+import math
 import shutil
 from io import BytesIO
 
@@ -194,7 +195,7 @@ def test_trouble_gets_its_row(server, trouble):
     ("frames", "changes", "words"),
     [
         (still(width=16, height=24), {}, "images: frames of 16 x 24 pixels show no face; use frames of 32 or more a side."),
-        (still(), {"fps": ["zero", 0]}, "fps: 0 is no number of frames a second; enter that of the video"),
+        (still(), {"fps": ["zero", 0]}, "fps: 0.0 is no number from 0.1 to 240; enter one, such as 8."),
     ],
 )
 def test_mistake_gets_its_sentence(server, frames, changes, words):
@@ -224,6 +225,15 @@ def test_out_of_memory_names_the_size(pack, demo, monkeypatch):
     monkeypatch.setattr(judge, "find", full)
     with pytest.raises(ValueError, match="^images: out of memory at 96 x 64 pixels; scale the frames down first[.]$"):
         pack.nodes.evaluate_video.EvaluateVideo.execute(torch.zeros(2, 64, 96, 3), demo.identity, judge)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_frame_of_no_numbers_is_no_ordinary_video(pack, demo, value):
+    images = torch.rand(5, 64, 64, 3)
+    images[3, 10, 20, 1] = value
+    judge = pack.demo.load.load_face_model("judge")
+    with pytest.raises(ValueError, match="^images: frame 4 of 5 holds values that are no numbers, .*; sample it again"):
+        pack.nodes.evaluate_video.EvaluateVideo.execute(images, demo.identity, judge)
 
 
 def test_frames_with_alpha_grey_ones_and_holes_are_scored_as_their_pictures(pack):

@@ -13,7 +13,7 @@ from tools.locales.node_texts import LOCALES, SOURCE, faults, read_texts, texts_
 DOCS = ROOT / "web" / "docs"
 LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
 NODES = sorted(folder.name for folder in DOCS.iterdir())
-SHIPPED = ("adapters", "demo", "evaluation", "host", "nodes", "prompts", "rewards", "training")
+SHIPPED = ("adapters", "demo", "evaluation", "host", "nodes", "prompts", "rewards", "sentences", "training")
 BLANK = "…"  # stands for a value, in the quotes of the pages and in the sentences of the source
 LARGEST_PICTURE = 300_000
 

@@ -113,7 +113,10 @@ def test_any_plain_lora_gets_a_window(server):
 
 # mistake: (graph, parts of the sentence that the user reads)
 MISTAKES = {
-    "photo without a face": (train_graph(identity={"folder": "no_face"}), ["no photo can be used", "noise.png shows no face"]),
+    "photo without a face": (
+        train_graph(identity={"folder": "no_face"}),
+        ["knows only the demo's drawn people", "noise.png shows no face"],
+    ),
     "corrupt photo": (train_graph(identity={"folder": "corrupt"}), ["no photo can be used", "broken.jpg"]),
     "no folder and no images": (train_graph(identity={"folder": "[None]"}), ["choose a folder with photos"]),
     "folder that is gone": (train_graph(identity={"folder": "gone"}), ["folder: gone is not there any more"]),

@@ -54,11 +54,16 @@ def test_checkpoints_without_vae_or_text_encoder_are_refused(demo):
         ("empty.safetensors", b""),
         ("none.pt", b"no LoRA"),
         ("empty.pt", b""),
+        ("list.pt", [1, 2]),
     ],
 )
 def test_loras_that_are_none_are_named(demo, tmp_path, monkeypatch, name, content):
-    (tmp_path / name).write_bytes(content)
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / name)
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path)], {".safetensors", ".pt"}))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     node = demo.pack.nodes.apply_late_step_lora.ApplyLateStepLora
     with pytest.raises(ValueError, match=rf"^lora_name: {name} (is damaged|cannot be read) \(.+\); choose another file"):
         node.execute(demo.model, name, 1.0, -1.0, -1.0)
