@@ -7,10 +7,9 @@ import comfy.model_management
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..adapters.architectures import defaults_of
 from ..prompts import has_trigger, parse
+from ..training.recipes import choose
 from ..training.run import TrainingRun
-from ..training.settings import TrainingSettings, apply_preset, fill_defaults
 from ..training.state import StepRecord
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
@@ -18,7 +17,7 @@ from .lora_path import NEW_LORA, listed_name, lora_path
 from .train_inputs import train_inputs
 from .train_progress import TrainProgress, side_by_side
 from .training_result import result_pictures
-from .video_latent import clip_size, empty_latent
+from .video_latent import empty_latent
 from .wire_types import CATEGORY, LoraModelType, LossMapType
 
 
@@ -60,9 +59,6 @@ class TrainAdapter(io.ComfyNode):
         identity,
         prompts,
         negative_prompt,
-        width,
-        height,
-        length,
         filename_prefix,
         save_every,
         preview_every,
@@ -73,12 +69,11 @@ class TrainAdapter(io.ComfyNode):
         bank_folder,
         semantic_reward=None,
         high_noise_model=None,
-        **settings,
+        **values,
     ) -> io.NodeOutput:
         if clip is None:
             raise ValueError("clip: the checkpoint has no text encoder; connect a Load CLIP node with the model's own.")
-        defaults = defaults_of(model.model)
-        width, height, length = clip_size(defaults, width, height, length)
+        choice = choose(values, preset, model.model)
         trigger_word = trigger_word.strip()
         lines = parse(prompts)
         _check_prompts(lines, trigger_word)
@@ -90,8 +85,8 @@ class TrainAdapter(io.ComfyNode):
             semantic_reward=semantic_reward,
             prompts=lines,
             negative_prompt=negative_prompt,
-            latent=empty_latent(model, vae, width, height, length),
-            settings=fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults),
+            latent=empty_latent(model, vae, choice.width, choice.height, choice.length),
+            settings=choice.settings,
             trigger_word=trigger_word,
             lora_path=lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,
@@ -116,7 +111,7 @@ class TrainAdapter(io.ComfyNode):
             comfy.model_management.unload_all_models()
             raise ValueError(f"{run.memory.advice(run.latent)}{_saved(run)}") from error
 
-        report = progress.finished(result)
+        report = f"{progress.finished(result)}\n{choice.sentence}"
         return io.NodeOutput(
             result.lora, _loss_map(result.history), result.steps, side_by_side(result.before, result.after), report,
             ui=result_pictures(result) | {"text": [report]},

@@ -5,7 +5,8 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..rewards.augmentation import AUGMENTATIONS
-from ..training.settings import CHECKPOINTING, PRESETS, SCHEDULES, TrainingSettings
+from ..training.recipes import PRESET_NAMES, STANDARD
+from ..training.settings import CHECKPOINTING, SCHEDULES, TrainingSettings
 from ..training.teacher.location import BANKS
 from .lora_path import NEW_LORA
 from .wire_types import IdentityType, SemanticRewardType
@@ -233,12 +234,12 @@ def train_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "preset",
-            options=list(PRESETS),
-            default="custom",
-            advanced=True,
-            tooltip="custom uses the values of this node. A paper preset replaces those that the paper "
-            "states: steps, sampling_steps, cfg, start_percent, learning rate and its schedule, "
-            "weights, weight_decay, augmentation, identity_frames, identity_cap.",
+            options=list(PRESET_NAMES),
+            default=STANDARD,
+            tooltip="standard and quick decide what you leave at its default, of these: width, height, length, steps, "
+            "sampling_steps, cfg, gradient_steps, learning_rate, preserve_weight, identity_frames, identity_cap, "
+            "bank_seeds. What you change wins; other inputs are never touched. standard: about an hour on a 24 GB card; "
+            "quick: a first look. A paper preset replaces what the paper states. custom: all values as they stand.",
         ),
         io.Combo.Input(
             "augmentation",

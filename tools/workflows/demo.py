@@ -15,7 +15,7 @@ NOIR, SUNSET = "demo style noir.safetensors", "demo style sunset.safetensors"
 TRAINING = {
     "width": 64, "height": 64, "length": 8, "steps": 260, "sampling_steps": 16, "cfg": 1.0, "learning_rate": 2e-3,
     "gradient_steps": 4, "num_frames": 4, "identity_frames": 4, "preserve_weight": 8.0, "preview_every": 5,
-    "gradient_checkpointing": "off", "filename_prefix": "loras/demo identity",
+    "gradient_checkpointing": "off", "preset": "custom", "filename_prefix": "loras/demo identity",
 }  # fmt: skip
 SIZE = {"width": 64, "height": 64, "length": 8}
 STEPS = {"steps": 16, "cfg": 1.0}

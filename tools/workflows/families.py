@@ -45,7 +45,7 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
             "negative_prompt": NEGATIVE if family.cfg != 1 else "", "steps": family.training_steps,
             "sampling_steps": family.steps, "cfg": family.cfg, "scheduler": family.scheduler,
             "learning_rate": family.learning_rate, "weight_decay": family.weight_decay,
-            "filename_prefix": f"loras/{family.title} identity",
+            "preset": "custom", "filename_prefix": f"loras/{family.title} identity",
         },
         column=3, width=360, room_below=320,
     )  # fmt: skip
