@@ -65,6 +65,12 @@ def demo(pack):
 
 
 @pytest.fixture
+def untimed(pack, monkeypatch):
+    """Runs without the steps that are timed for the estimate, so that model calls count from the first of the training."""
+    monkeypatch.setattr(pack.training.run, "timed", lambda *arguments: pack.training.forecast.Timing(0.0, 0.0))
+
+
+@pytest.fixture
 def vae_approx(tmp_path, monkeypatch):
     """An empty folder in the place of models/vae_approx."""
     import folder_paths

@@ -66,6 +66,8 @@ def report(result: TrainingResult, phases: Mapping[str, float], memory: str) -> 
     ]
     if phases:
         lines.append(f"Time of this run: {in_time(sum(phases.values()))}" + (f" ({parts})." if parts else "."))
+        if result.forecast:
+            lines.append(f"{result.forecast}.")
     if clips := result.clips:
         reused = f", {clips.reused} of them from an earlier run" if clips.reused else ""
         lines.append(f"Original model's clips: {clips.total}, {in_words(clips.size)} {clips.place}{reused}.")

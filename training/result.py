@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..adapters.lora_file import LateStepLora
+from .forecast import Forecast
 from .settings import TrainingSettings
 from .state import StepRecord
 from .teacher.bank import BankProgress
@@ -19,6 +20,7 @@ class TrainingResult:
     of the original model and of the student; similarities: theirs to the references, by the rewarded recognizer ``face_model``.
     late_steps: how many of ``sampling_steps`` the adapter acts in. clips: the bank at its end, None if nothing was remembered.
     memory: the plan in one sentence. changed: settings that are others than before the run was resumed.
+    forecast: what the run was expected to take, None if no step was left.
     """
 
     lora: LateStepLora
@@ -37,3 +39,4 @@ class TrainingResult:
     clips: BankProgress | None
     memory: str
     changed: tuple[str, ...]
+    forecast: Forecast | None = None

@@ -82,11 +82,12 @@ class Rollout:
         first = sum(self._prompt_sizes[:index])
         return self._positives[first : first + self._prompt_sizes[index]]
 
-    def start(self, seed: int) -> Tensor:
-        """z_T of section 4.1: pure noise, the same the host draws for ``seed``."""
+    def start(self, seed: int, step: int = 0) -> Tensor:
+        """z_T of section 4.1: pure noise, the same the host draws for ``seed``. Before a later ``step``: as much of it as
+        is left then, on an empty clip."""
         noise = torch.randn(self.latent.shape, generator=torch.Generator().manual_seed(seed)).to(self.latent)
-        full = comfy.samplers.Sampler().max_denoise(self.guider, self.sigmas)
-        return self.guider.inner_model.model_sampling.noise_scaling(self.sigmas[0], noise, self.latent, full)
+        full = step == 0 and comfy.samplers.Sampler().max_denoise(self.guider, self.sigmas)
+        return self.guider.inner_model.model_sampling.noise_scaling(self.sigmas[step], noise, self.latent, full)
 
     def run(self, x: Tensor, first: int, last: int, checkpointing: bool = False) -> Tensor:
         """Euler steps ``first`` .. ``last - 1``; with checkpointing, each is recomputed in backward.

@@ -5,10 +5,11 @@ optimizer state on disk whatever happens.
 """
 
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from copy import deepcopy
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.samplers
@@ -20,11 +21,12 @@ from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
 from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
-from ..host.autograd import as_normal_tensors, managed, release, require_host, resident, static_clone
+from ..host.autograd import as_normal_tensors, managed, release, require_host, static_clone
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.semantic import SemanticReward
 from .decoding.frame_decoder import FrameDecoder
 from .draws import Draws
+from .forecast import Forecast, Timing, timed
 from .memory.demand import RunParts
 from .memory.memory import Memory
 from .objective import Objective
@@ -40,21 +42,15 @@ from .teacher.fingerprint import bank_fingerprint
 from .teacher.high_noise_expert import EarlySteps, check_pair, sample_early_steps
 from .teacher.location import BankLocation, Stores, clip_bytes
 from .teacher.teacher import Teacher
+from .texts import Texts, encoded, text_that_fits
 from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
 CORE_BYPASS = "bypass_lora"
 COMPARISON = "Comparison"  # the phase after training, as it is named to the user
+ADAPTER_FILES = 4  # the LoRA, and in its state the weights again with two moments
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything that is made of text. positives: one CONDITIONING a prompt. text_features: of the semantic reward."""
-
-    positives: list[Conditioning]
-    negative: Conditioning
-    text_features: Tensor | None
+Result = TypeVar("Result")
 
 
 class TrainingRun:
@@ -141,25 +137,35 @@ class TrainingRun:
         the optimizer state of the last finished step are on disk.
         """
         self.memory.say = say
-        prepared = self._prepare(say)
+        prepared = self._prepare(self.prompts, say)
         say(self.memory.sentence)
+        timing = self._time(prepared, say)
         stores = self._stores()
+        forecast = timing and self._forecast(timing, stores)
+        if forecast:
+            say(str(forecast))
         while True:
             early = self._early_steps(prepared, stores, say)
 
-            def inside(rollout: Rollout, early=early) -> TrainingResult | None:
-                self.memory.decoder.prepare()
-                with self.memory.decoder.frozen():
-                    return self._inside(rollout, prepared, stores, early, after_step, say, after_clips)
+            def inside(rollout: Rollout, stores=stores, early=early) -> TrainingResult | None:
+                return self._inside(rollout, prepared, stores, early, after_step, say, after_clips)
 
-            self.memory.make_room()
-            try:
-                result = with_rollout(self.model, prepared.positives, *self._sampling(prepared), inside)
-            finally:
-                release(*self.reward_networks)
+            result = self._loaded(prepared, inside)
             if result is not None:
-                return result
+                return replace(result, forecast=forecast)
             say("Original model's clips: those in the folder are another model's; they are made anew")
+            stores = self._stores()
+
+    def estimate(self, say: Say = lambda line: None) -> Forecast:
+        """What ``execute`` is going to take, without training: nothing is kept, nothing is written.
+
+        Raises ValueError if no step is left to train.
+        """
+        self.memory.say = say
+        timing = self._time(self._prepare(self.prompts[-1:], say), say)
+        if timing is None:
+            raise ValueError(f"steps: {self.lora_path.name} already has {self.state.step} steps; raise steps to go on.")
+        return self._forecast(timing, self._stores())
 
     @cached_property
     def memory(self) -> Memory:
@@ -169,9 +175,7 @@ class TrainingRun:
             self.model, self.architecture, self.decoder, self.reward_networks, self.identity.face_model, self.semantic_reward,
             self.adapter, self.settings, min(self.settings.gradient_steps, len(self.sigmas) - 1 - self.first_late_step),
         )  # fmt: skip
-        memory = Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
-        self.model.set_additional_models("personalvideo", [memory.decoder.patcher, *self.reward_networks])
-        return memory
+        return Memory(parts, self.latent, size if self.teacher_clips.in_memory(size) else 0)
 
     def lora(self) -> LateStepLora:
         """The adapter as it stands, with its window and settings."""
@@ -189,25 +193,68 @@ class TrainingRun:
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
 
-    def _prepare(self, say: Say) -> Prepared:
-        """Texts become conditions and features; the text encoders are not needed afterwards."""
-        positives = []
-        for number, prompt in enumerate(self.prompts, start=1):
-            say(f"Encoding prompts: {number} of {len(self.prompts)}")
-            positives.append(self._encode(prompt))
-        negative = self._encode(self.negative_prompt)
-        if text_encoder := getattr(self.clip, "patcher", None):
-            release(text_encoder)
-        features = None
-        if self.semantic_reward is not None:
-            with resident(managed(self.semantic_reward.text_networks)), torch.inference_mode(False), torch.no_grad():
-                features = self.semantic_reward.encode_text(self.prompts)
-        return Prepared(positives, negative, features)
+    def _prepare(self, prompts: list[str], say: Say) -> Texts:
+        return encoded(self.clip, self.semantic_reward, prompts, self.negative_prompt, say)
+
+    def _loaded(self, prepared: Texts, body: Callable[[Rollout], Result]) -> Result:
+        """``body(rollout)`` with model, VAE and rewards loaded."""
+        self.memory.make_room()
+        self.model.set_additional_models("personalvideo", [self.memory.decoder.patcher, *self.reward_networks])
+
+        def inside(rollout: Rollout) -> Result:
+            self.memory.decoder.prepare()
+            with self.memory.decoder.frozen():
+                return body(rollout)
+
+        try:
+            return with_rollout(self.model, prepared.positives, *self._sampling(prepared), inside)
+        finally:
+            release(*self.reward_networks)
+
+    def _time(self, prepared: Texts, say: Say) -> Timing | None:
+        """One sampling step and one training step, whose update is thrown away; None if there are no steps to come."""
+        if not self._clip_keys:
+            return None
+        say("Estimate: one sampling step and one training step are timed")
+
+        def inside(rollout: Rollout) -> Timing:
+            teacher = self._teacher(rollout, prepared, None)
+            last = len(prepared.positives) - 1, self.settings.seed
+            state = deepcopy(self.state)  # the optimizer works in place on what it is given
+            return timed(lambda bank: self._trainer(rollout, bank, prepared, state), teacher, self.adapter, last)
+
+        with text_that_fits():
+            return self._loaded(prepared, inside)
+
+    def _forecast(self, timing: Timing, stores: Stores) -> Forecast:
+        keys, weights = self._clip_keys, self.adapter.parameters()
+        written = ADAPTER_FILES * sum(weight.numel() * weight.element_size() for weight in weights)
+        on_disk = stores.clips.remembers and not stores.clips.own
+        bank = self._bank_bytes(self.memory.decoder) if on_disk else 0
+        return Forecast(
+            timing=timing,
+            clips=len(sampled_by_build(stores.clips, self._held_out, keys)),
+            steps=self.settings.steps - self.state.step,
+            memory=self.memory.needed,
+            disk=written + bank,
+        )
+
+    def _teacher(self, rollout: Rollout, prepared: Texts, early: EarlySteps | None) -> Teacher:
+        return Teacher(
+            rollout, self.memory.decoder, self.identity.face_model, self.semantic_reward, prepared.text_features,
+            self.injection, self.first_late_step, early,
+        )  # fmt: skip
+
+    def _trainer(self, rollout: Rollout, bank: TeacherBank, prepared: Texts, state: TrainingState) -> Trainer:
+        objective = Objective(self.identity, self.semantic_reward, prepared.text_features, self.settings)
+        return Trainer(
+            rollout, bank, objective, self.adapter, self.draws, self.settings, state, self.memory, self.first_late_step
+        )
 
     def _inside(
         self,
         rollout: Rollout,
-        prepared: Prepared,
+        prepared: Texts,
         stores: Stores,
         early: EarlySteps | None,
         after_step: AfterStep,
@@ -215,11 +262,7 @@ class TrainingRun:
         after_clips: Callable[[BankProgress], None],
     ) -> TrainingResult | None:
         """Build the bank, train, compare: with everything loaded. None if the stored clips are another model's."""
-        teacher = Teacher(
-            rollout, self.memory.decoder, self.identity.face_model, self.semantic_reward, prepared.text_features,
-            self.injection, self.first_late_step, early,
-        )  # fmt: skip
-        bank = TeacherBank(teacher, stores.clips)
+        bank = TeacherBank(self._teacher(rollout, prepared, early), stores.clips)
         self.memory.decoder_changed = bank.decode_with
         told = []
 
@@ -229,18 +272,15 @@ class TrainingRun:
             after_clips(progress)
 
         say(f"Original model's clips: 0 of {1 + len(self._clip_keys)}")
-        with _text_that_fits():
+        with text_that_fits():
             if bank.build(self._held_out, self._clip_keys, tell) is None:
                 return None
 
-        objective = Objective(self.identity, self.semantic_reward, prepared.text_features, self.settings)
-        trainer = Trainer(
-            rollout, bank, objective, self.adapter, self.draws, self.settings, self.state, self.memory, self.first_late_step
-        )
+        trainer = self._trainer(rollout, bank, prepared, self.state)
         self._train(trainer, after_step, say)
 
         say(f"{COMPARISON}: sampling the clip with the adapter")
-        return self._compare(trainer, objective.scores_meaning, told[-1] if told else None)
+        return self._compare(trainer, trainer.objective.scores_meaning, told[-1] if told else None)
 
     def _train(self, trainer: Trainer, after_step: AfterStep, say: Say) -> None:
         """The loop, and everything that is saved of it."""
@@ -311,7 +351,7 @@ class TrainingRun:
         """Of the steps to come."""
         return self.draws.clip_keys(self.state.step, self.settings.steps)
 
-    def _sampling(self, prepared: Prepared) -> tuple[Conditioning, float, Tensor, Tensor]:
+    def _sampling(self, prepared: Texts) -> tuple[Conditioning, float, Tensor, Tensor]:
         """How every video is sampled, as ``with_rollout`` takes it."""
         return prepared.negative, self.settings.cfg, self.sigmas, self.latent
 
@@ -329,31 +369,12 @@ class TrainingRun:
         )  # fmt: skip
         return self.teacher_clips.open(fingerprint, self.prompts, self._bank_bytes(decoder))
 
-    def _early_steps(self, prepared: Prepared, stores: Stores, say: Say) -> EarlySteps | None:
+    def _early_steps(self, prepared: Texts, stores: Stores, say: Say) -> EarlySteps | None:
         """The first expert's part of every clip that is going to be sampled; None for models of one part."""
         if self.high_noise_model is None:
             return None
         sampled = sampled_by_build(stores.clips, self._held_out, self._clip_keys)
-        with _text_that_fits():
+        with text_that_fits():
             return sample_early_steps(
                 self.high_noise_model, prepared.positives, *self._sampling(prepared), sampled, stores.early, say
             )
-
-    def _encode(self, prompt: str) -> Conditioning:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        with torch.inference_mode():
-            conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
-        return as_normal_tensors(conditioning)
-
-
-@contextmanager
-def _text_that_fits():
-    """Around the first model calls of a run: turns what the host says of a wrong text encoder into one sentence."""
-    try:
-        yield
-    except (KeyError, RuntimeError) as error:
-        if not isinstance(error, KeyError) and "shapes cannot be multiplied" not in str(error):
-            raise
-        raise ValueError(
-            f"clip: its text features do not fit this model ({error}); connect the text encoder that belongs to the model."
-        ) from error

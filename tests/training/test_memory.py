@@ -46,7 +46,7 @@ def failing(model, calls):
 
 
 @pytest.mark.parametrize("mode, smaller", [("off", "steps"), ("steps", "blocks"), ("blocks", "offload")])
-def test_running_out_of_memory_costs_one_step_and_nothing_else(demo, tmp_path, mode, smaller):
+def test_running_out_of_memory_costs_one_step_and_nothing_else(untimed, demo, tmp_path, mode, smaller):
     expected = demo.train(tmp_path / "a.safetensors", gradient_checkpointing=smaller)
     lines = []
     run = demo.run(tmp_path / "b.safetensors", model=failing(demo.model, {3}), gradient_checkpointing=mode)
@@ -81,7 +81,7 @@ def rung(run):
 
 
 @pytest.mark.parametrize("failures", [4, 5])
-def test_run_that_goes_down_the_ladder_trains_as_one_that_was_planned_so(with_tiny, tmp_path, monkeypatch, failures):
+def test_run_that_goes_down_the_ladder_trains_as_one_that_was_planned_so(untimed, with_tiny, tmp_path, monkeypatch, failures):
     """Bit for bit, from the step on in which memory ran out, however many times it did."""
     lines = []
     run = with_tiny.run(tmp_path / "a.safetensors", model=failing(with_tiny.model, range(failures)), num_frames=4)
@@ -173,7 +173,7 @@ def test_saved_tensors_are_guarded_around_the_step_or_where_it_is_recomputed(dem
     assert seen == events
 
 
-def test_end_of_the_ladder_keeps_the_last_good_step_and_says_what_to_change(demo, pack, tmp_path):
+def test_end_of_the_ladder_keeps_the_last_good_step_and_says_what_to_change(untimed, demo, pack, tmp_path):
     path = tmp_path / "a.safetensors"
     run = demo.run(path, model=failing(demo.model, {3, 4, 5, 6}))
     with torch.inference_mode(), pytest.raises(torch.OutOfMemoryError):
@@ -217,7 +217,7 @@ def test_clips_that_do_not_fit_together_are_sampled_one_by_one(demo, pack, tmp_p
     assert sizes.count(4) == 1 and len(clips) == told[-1].total == len(PROMPTS)
 
 
-def test_run_that_memory_ends_says_where_its_steps_are(demo, pack, monkeypatch):
+def test_run_that_memory_ends_says_where_its_steps_are(untimed, demo, pack, monkeypatch):
     class Quiet:
         def __init__(self, *args, **options):
             pass
@@ -340,7 +340,7 @@ def test_tiny_vae_decodes_for_teacher_and_student_alike(with_tiny, tmp_path, mon
     assert run.state.history[0].loss == run.state.history[0].loss
 
 
-def test_only_the_frames_that_are_used_are_decoded(demo, tmp_path, monkeypatch):
+def test_only_the_frames_that_are_used_are_decoded(untimed, demo, tmp_path, monkeypatch):
     decoded = []
     original = demo.pack.training.decoding.frame_decoder.FrameDecoder.decode
 

@@ -213,7 +213,7 @@ def test_early_steps_of_another_expert_are_kept_too(demo, tmp_path, disk, pack, 
     assert again(second) == (1 + CLIPS, 0), "noticed by the held-out clip, then all of them"
 
 
-def test_clips_that_share_calls_are_those_sampled_alone(demo, tmp_path, pack, monkeypatch):
+def test_clips_that_share_calls_are_those_sampled_alone(untimed, demo, tmp_path, pack, monkeypatch):
     alone, together = {}, {}
     build(demo, tmp_path, alone)
     monkeypatch.setattr(pack.training.rollout, "most_together", lambda latent, required, free: 2)

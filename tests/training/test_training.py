@@ -289,7 +289,7 @@ def test_seed_decides_everything(demo, tmp_path):
     assert losses(again) == losses(first) != losses(other)
 
 
-def test_learning_rate_rises_holds_and_falls_to_zero(demo, tmp_path, monkeypatch):
+def test_learning_rate_rises_holds_and_falls_to_zero(untimed, demo, tmp_path, monkeypatch):
     rates = []
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda optimizer, closure=None: rates.append(optimizer.param_groups[0]["lr"]))
     demo.train(tmp_path / "a.safetensors", steps=40, gradient_steps=1)

@@ -64,11 +64,16 @@ class Memory:
         """Most frames that a step decodes."""
         return self.option.frames
 
+    @property
+    def needed(self) -> int:
+        """Bytes of the training device that the run takes, with a margin."""
+        return needed(self.demand, self.option)
+
     def make_room(self) -> None:
         """Let the host unload what this run does not need, as far as training needs its place."""
         device = self.parts.model.load_device
         if device.type != "cpu":
-            comfy.model_management.free_memory(needed(self.demand, self.option), device)
+            comfy.model_management.free_memory(self.needed, device)
 
     def retrying(self, step: Callable[[], Result]) -> Result:
         """``step()``, repeated one rung further down the ladder each time memory runs out.
