@@ -11,6 +11,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ..host.memory_use import MemoryUse
+from ..training.forecast import ESTIMATE
 from ..training.report import gist, mean, report
 from ..training.result import TrainingResult
 from ..training.run import COMPARISON
@@ -50,9 +51,11 @@ class TrainProgress:
         self._durations: list[float] = []
         self._recent: list[StepRecord] = []
         self._has_clips = False
+        self._estimate = ""
 
     def __call__(self, record: StepRecord, frames: tuple[Tensor, Tensor]) -> None:
         self.step += 1
+        self._estimate = ""  # from here on the time left is told
         self._recent = [*self._recent, record][-AVERAGED_STEPS:]
         duration, due = self._enter("Training")
         self._durations = [*self._durations, duration][-TIMED_STEPS:]
@@ -69,6 +72,8 @@ class TrainProgress:
         """Show a line. Of lines "phase: details" those that follow another of their phase too closely are left out."""
         phase, colon, _ = line.partition(": ")
         named = colon and "." not in phase
+        if line.startswith(ESTIMATE):
+            self._estimate = line
         if not named or self._enter(phase)[1]:
             self.text(line)
         if self._phase == COMPARISON:
@@ -96,7 +101,7 @@ class TrainProgress:
         return report(result, self.seconds, self.memory.at_most)
 
     def text(self, line: str) -> None:
-        PromptServer.instance.send_progress_text(line, self.node_id)
+        send_text(f"{line}\n{self._estimate}" if self._estimate and line != self._estimate else line, self.node_id)
 
     def _enter(self, phase: str) -> tuple[float, bool]:
         """Seconds since the last message came, and whether this one should be shown."""
@@ -145,6 +150,11 @@ class TrainProgress:
             f"Training: step {self.step} of {self.total}, {in_time(left)} left; "
             f"similarity {similarity:.2f}, loss {loss:.3f}, faces found {faces:.0%}, {self.memory}"
         )
+
+
+def send_text(line: str, node_id: str) -> None:
+    """Show it on the node."""
+    PromptServer.instance.send_progress_text(line, node_id)
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:

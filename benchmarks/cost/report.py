@@ -1,0 +1,2 @@
+def write_plot(rows): pass
+def write_documents(rows): pass
