@@ -30,7 +30,8 @@ class AdapterInfo:
 
     base_model: architecture name. start_percent, end_percent: the window, 0 = first step.
     switch_sigma: noise level at start_percent in the model it was trained on.
-    settings: the training settings, for the record.
+    settings: the training settings, for the record. description: how the training prompts named the person, trigger
+    word included, as "a sks man, a 60-year-old man with glasses"; empty in files of 0.1.0.
     """
 
     base_model: str
@@ -42,6 +43,12 @@ class AdapterInfo:
     trigger_word: str
     steps: int
     settings: dict
+    description: str = ""
+
+    @property
+    def person(self) -> str:
+        """How to name the person in a prompt."""
+        return self.description or self.trigger_word
 
 
 class LateStepLora(dict):

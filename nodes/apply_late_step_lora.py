@@ -68,7 +68,14 @@ class ApplyLateStepLora(io.ComfyNode):
                     "lora", optional=True, tooltip="A LoRA straight from Train PersonalVideo Adapter; used instead of lora_name."
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model", tooltip="For any sampler; outside the window as before.")],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="For any sampler; outside the window as before."),
+                io.String.Output(
+                    display_name="person",
+                    tooltip="How training named the person, for your prompt: 'a sks man, a 60-year-old man with glasses'. "
+                    "Empty for a LoRA of another trainer.",
+                ),
+            ],
         )
 
     @classmethod
@@ -87,13 +94,14 @@ class ApplyLateStepLora(io.ComfyNode):
             lora_name = "the connected LoRA"
             info = lora.info if isinstance(lora, LateStepLora) else None
         start, end = _window(start_percent, end_percent, info)
+        person = info.person if info else ""
         if strength_model == 0 or start == end:
-            return io.NodeOutput(model)
+            return io.NodeOutput(model, person)
 
         residuals = residuals_for(model, lora, strength_model, lora_name)
         patched = model.clone()
         LateStepInjection(residuals, start, end).attach(patched)
-        return io.NodeOutput(patched)
+        return io.NodeOutput(patched, person)
 
 
 def _tensors(path: Path) -> dict:

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..prompts import SUBJECTS, fill, load, parse
+from ..prompts import SUBJECTS, TRIGGER_WORD, fill, load, parse
 from .wire_types import CATEGORY
 
 
@@ -25,9 +25,9 @@ class SimulatedPrompts(io.ComfyNode):
                 ),
                 io.String.Input(
                     "trigger_word",
-                    default="sks",
+                    default=TRIGGER_WORD,
                     tooltip="The word that names the person in training, and later in your own prompts, as in "
-                    "'A sks man smiling'. Best a short word with no meaning of its own.",
+                    f"'A {TRIGGER_WORD} man smiling'. Best a short word with no meaning of its own.",
                 ),
                 io.String.Input(
                     "prompts",
@@ -36,6 +36,14 @@ class SimulatedPrompts(io.ComfyNode):
                     placeholder="A V man smiling on the beach\nA V man playing the violin",
                     tooltip="Your own prompts, one a line, with V where the trigger word goes; lines that start with # "
                     "are left out. Empty: the bundled list of the subject.",
+                ),
+                io.String.Input(
+                    "description",
+                    optional=True,
+                    default="",
+                    placeholder="60-year-old man with a grey beard and glasses",
+                    tooltip="What the person looks like, without clothes and mood: age, hair, beard, glasses. It goes into "
+                    "every prompt, since sex, age and hair are settled before the adapter acts; the LoRA remembers it.",
                 ),
             ],
             outputs=[io.String.Output(display_name="prompts", tooltip="One prompt a line, with the trigger word.")],
@@ -52,6 +60,6 @@ class SimulatedPrompts(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, subject: str, trigger_word: str, prompts: str) -> io.NodeOutput:
+    def execute(cls, subject: str, trigger_word: str, prompts: str, description: str = "") -> io.NodeOutput:
         chosen = parse(prompts) if prompts.strip() else load(subject)
-        return io.NodeOutput("\n".join(fill(chosen, trigger_word, subject)))
+        return io.NodeOutput("\n".join(fill(chosen, trigger_word, subject, description)))

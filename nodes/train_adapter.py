@@ -8,7 +8,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..adapters.architectures import defaults_of
-from ..prompts import has_trigger, parse
+from ..prompts import has_trigger, naming, parse
 from ..training.run import TrainingRun
 from ..training.settings import TrainingSettings, apply_preset, fill_defaults
 from ..training.state import StepRecord
@@ -93,6 +93,7 @@ class TrainAdapter(io.ComfyNode):
             latent=empty_latent(model, vae, width, height, length),
             settings=fill_defaults(apply_preset(TrainingSettings(**settings), preset), defaults),
             trigger_word=trigger_word,
+            description=naming(lines, trigger_word),
             lora_path=lora_path(filename_prefix, existing_lora),
             resume=existing_lora != NEW_LORA,
             save_every=save_every,
@@ -100,9 +101,8 @@ class TrainAdapter(io.ComfyNode):
             high_noise_model=high_noise_model,
         )
         progress = TrainProgress(
-            cls.hidden.unique_id, run.model.load_device, run.state.step, run.settings.steps, preview_every,
-            keeps_clips=run.teacher_clips.reused,
-        )  # fmt: skip
+            cls.hidden.unique_id, run.model.load_device, run.state.step, run.settings.steps, preview_every
+        )
         try:
             result = run.execute(progress, progress.say, progress.clips)
         except comfy.model_management.InterruptProcessingException:

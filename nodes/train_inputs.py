@@ -4,6 +4,7 @@ import comfy.samplers
 import folder_paths
 from comfy_api.latest import io
 
+from ..prompts import TRIGGER_WORD
 from ..rewards.augmentation import AUGMENTATIONS
 from ..training.settings import CHECKPOINTING, PRESETS, SCHEDULES, TrainingSettings
 from ..training.teacher.location import BANKS
@@ -269,7 +270,7 @@ def train_inputs() -> list[io.Input]:
         ),
         io.String.Input(
             "trigger_word",
-            default="sks",
+            default=TRIGGER_WORD,
             tooltip="The word for the person, the same as in Simulated Prompts; stored in the LoRA.",
         ),
         io.Combo.Input(

@@ -31,16 +31,15 @@ class TrainProgress:
     """Called after every training step; ``say`` and ``clips`` with what happens before and after training.
 
     device: that the run trains on. step, total: training steps that are done, and that there will be.
-    keeps_clips: the original model's clips stay for later runs. memory: in use. seconds: what each phase has taken; its
+    memory: in use. seconds: what each phase has taken; its
     name is what its lines begin with.
     """
 
-    def __init__(self, node_id: str, device: torch.device, step: int, total: int, preview_every: int, keeps_clips: bool = False):
+    def __init__(self, node_id: str, device: torch.device, step: int, total: int, preview_every: int):
         self.node_id = node_id
         self.step = step
         self.total = total
         self.preview_every = preview_every
-        self.keeps_clips = keeps_clips
         self.memory = MemoryUse(device)
         self.seconds: dict[str, float] = {}
         self._phase = ""
@@ -49,7 +48,7 @@ class TrainProgress:
         self._dropped = -DROPPING
         self._durations: list[float] = []
         self._recent: list[StepRecord] = []
-        self._has_clips = False
+        self._clips: BankProgress | None = None
 
     def __call__(self, record: StepRecord, frames: tuple[Tensor, Tensor]) -> None:
         self.step += 1
@@ -76,7 +75,7 @@ class TrainProgress:
 
     def clips(self, progress: BankProgress) -> None:
         """The bar while the original model's clips are made."""
-        self._has_clips = True
+        self._clips = progress
         self._bar(progress.done, progress.total)
 
     def cancelled(self, lora_name: str) -> None:
@@ -84,8 +83,7 @@ class TrainProgress:
         if self.step:
             self.text(f"Cancelled at step {self.step}; saved as {lora_name}; choose it under existing_lora to go on.")
             return
-        kept = self.keeps_clips and self._has_clips
-        clips = "; the original model's clips made so far stay in bank_folder" if kept else ""
+        clips = f"; the original model's clips made so far stay {self._clips.place}" if self._clips and self._clips.stays else ""
         self.text(f"Cancelled before the first step; nothing was saved{clips}.")
 
     def finished(self, result: TrainingResult) -> str:

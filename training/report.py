@@ -62,6 +62,7 @@ def report(result: TrainingResult, phases: Mapping[str, float], memory: str) -> 
         f"{result.steps} steps on {result.prompts} prompts.",
         f"The adapter acts in the last {result.late_steps} of {result.sampling_steps} sampling steps (from "
         f"{result.settings.start_percent:g}); trigger word: {result.lora.info.trigger_word}.",
+        f'In prompts name the person as training did: "{result.lora.info.person}, ...".',
         "Settings: " + ", ".join(f"{name} {_short(settings[name])}" for name in SETTINGS) + ".",
     ]
     if phases:

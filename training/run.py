@@ -63,7 +63,8 @@ class TrainingRun:
     prompts: the last one is never trained on; it shows the result. latent: zeros in the video's latent shape, batch 1.
     resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the expert that makes the first
     steps, of a model that has two. teacher_clips: where the original model's clips are kept, and found if an earlier run
-    has left them there. targets: the linears that get an adapter, None for the family's own.
+    has left them there. targets: the linears that get an adapter, None for the family's own. description: how
+    the prompts name the person.
     Raises ValueError where something does not fit.
     """
 
@@ -86,6 +87,7 @@ class TrainingRun:
         teacher_clips: BankLocation | Stores,
         high_noise_model=None,
         targets: list[Target] | None = None,
+        description: str = "",
     ):
         require_host()
         if CORE_BYPASS in model.injections:
@@ -105,6 +107,7 @@ class TrainingRun:
         self.latent = latent
         self.settings = settings
         self.trigger_word = trigger_word
+        self.description = description
         self.lora_path = lora_path
         self.save_every = save_every
         self.teacher_clips = teacher_clips
@@ -185,6 +188,7 @@ class TrainingRun:
             trigger_word=self.trigger_word,
             steps=self.state.step,
             settings=asdict(self.settings),
+            description=self.description,
         )
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)

@@ -57,6 +57,55 @@ def test_placeholders_become_the_trigger_word(prompts, prompt, filled):
     assert prompts.fill([prompt], "sks", "man") == [filled]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "described"),
+    [
+        ("A V man smiling", "A sks man, a 60-year-old man with a grey beard, smiling"),
+        ("A <V> surfer man, in a wave", "A sks surfer man, a 60-year-old man with a grey beard, in a wave"),
+        ("V playing the violin", "sks man, a 60-year-old man with a grey beard, playing the violin"),
+        ("A laughing V man", "A laughing sks man, a 60-year-old man with a grey beard"),
+        ("A V man, V's hat", "A sks man, a 60-year-old man with a grey beard, sks's hat"),
+        ("The smile of V man's face.", "The smile of sks man's face, a 60-year-old man with a grey beard"),
+    ],
+)
+def test_the_description_follows_the_first_mention_of_the_person(prompts, prompt, described):
+    assert prompts.fill([prompt], "sks", "man", " 60-year-old man\nwith a grey beard, ") == [described]
+
+
+@pytest.mark.parametrize(
+    ("description", "written"),
+    [
+        ("man of 80", "a man of 80"),
+        ("an old man", "an old man"),
+        ("old man", "an old man"),
+        ("80-year-old woman", "an 80-year-old woman"),
+        ("18-year-old woman", "an 18-year-old woman"),
+        ("grey beard and glasses", "grey beard and glasses"),
+    ],
+)
+def test_a_description_that_names_a_person_gets_its_article(prompts, description, written):
+    assert prompts.fill(["A V man"], "sks", "man", description) == [f"A sks man, {written}"]
+
+
+@pytest.mark.parametrize("subject", PEOPLE)
+@pytest.mark.parametrize("description", ["", "60-year-old man with a grey beard, glasses and a hat"])
+def test_naming_says_how_all_prompts_name_the_person(prompts, subject, description):
+    lines = prompts.fill(prompts.load(subject), "ohwx", subject, description)
+    assert prompts.naming(lines, "ohwx") == f"a ohwx {subject}" + (f", a {description}" if description else "")
+
+
+def test_naming_is_the_trigger_word_where_prompts_share_no_more(prompts):
+    assert prompts.naming(["sks's laugh", "The sks man", "a sks man"], "sks") == "sks"
+
+
+FRAMING = r"close-up|portrait|half-body|medium shot|chest-up|upper body|\bface|eyes|cheek|chin\b|eyebrow"
+
+
+@pytest.mark.parametrize("subject", PEOPLE)
+def test_every_bundled_prompt_shows_the_face_large(prompts, subject):
+    assert [line for line in prompts.load(subject) if not re.search(FRAMING, line, re.IGNORECASE)] == []
+
+
 def test_a_trigger_word_with_special_characters_is_taken_literally(prompts):
     assert prompts.fill(["A V man", r"A <x\1> man"], r" <x\1> ", "man") == [r"A <x\1> man"] * 2
 

@@ -23,7 +23,7 @@ from .teacher import Teacher
 class BankProgress:
     """done, total: clips of this run. reused: how many of them an earlier run had left. size: of all, in bytes.
 
-    place: where they are, for people.
+    place: where they are, for people. stays: whether they are still there when ComfyUI has been started again.
     """
 
     done: int
@@ -32,6 +32,7 @@ class BankProgress:
     size: int
     seconds_left: float
     place: str
+    stays: bool = False
 
     def __str__(self) -> str:
         reused = f", {self.reused} from an earlier run" if self.reused else ""
@@ -79,7 +80,7 @@ class TeacherBank:
         def progress() -> BankProgress:
             left = (time.monotonic() - started) / made * (len(missing) - made) if made else 0.0
             size = clip.size * (1 + len(wanted))
-            return BankProgress(1 + reused + made, 1 + len(wanted), reused, size, left, self.store.place)
+            return BankProgress(1 + reused + made, 1 + len(wanted), reused, size, left, self.store.place, self.store.stays)
 
         tell(progress())
         together = self.together or self.teacher.rollout.most_together()

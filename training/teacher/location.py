@@ -10,6 +10,7 @@ from ...host.memory_use import free_memory
 from ..decoding.frame_decoder import FrameDecoder
 from ..words import in_words
 from .clip import TeacherClip
+from .lasting import LastingStore, sweep_unused, used
 from .stores import ClipFiles, LatentFiles, MemoryStore, Store
 
 BANKS = ("auto", "memory", "disk")
@@ -19,30 +20,38 @@ COMFORTABLE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class BankLocation:
-    """kind: one of BANKS. folder: where files go. reused: the folder was named by the user, for other runs to use."""
+    """kind: one of BANKS. folder: where files go. reused: the folder was named by the user, for other runs to use.
+
+    lasting: the pack's own folder for clips that took long to make, where ``folder`` does not outlive ComfyUI.
+    """
 
     kind: str
     folder: Path
     reused: bool = False
+    lasting: Path | None = None
 
     def open(self, fingerprint: str, prompts: list[str], size: int) -> "Stores":
         """The stores of the bank named ``fingerprint``, of which a run needs ``size`` bytes.
 
         Raises ValueError if they do not fit.
         """
-        if not self.in_memory(size):
-            folder = self.folder / fingerprint
-            clips, early = ClipFiles(folder, prompts), LatentFiles(folder, prompts)
-            clips.sweep()
-            early.sweep()
+        if self.in_memory(size):
+            free = _free_memory()
+            if size > free:
+                raise ValueError(
+                    f"teacher_bank: the clips of the original model need {in_words(size)} and "
+                    f"{in_words(free)} of memory are free; set it to disk or set bank_seeds to 1."
+                )
+            clips, early = MemoryStore(), MemoryStore()
+        else:
+            clips, early = _files(self.folder / fingerprint, prompts, self.reused)
+        if self.lasting is None or self.kind == "memory":
             return Stores(clips, early)
-        free = _free_memory()
-        if size > free:
-            raise ValueError(
-                f"teacher_bank: the clips of the original model need {in_words(size)} and "
-                f"{in_words(free)} of memory are free; set it to disk or lower bank_seeds."
-            )
-        return Stores(MemoryStore(), MemoryStore())
+        sweep_unused(self.lasting)
+        used(self.lasting / fingerprint)
+        place = f"on disk in {self.lasting.parent.name}/{self.lasting.name}"
+        lasting_clips, lasting_early = _files(self.lasting / fingerprint, prompts, True, place)
+        return Stores(LastingStore(clips, lasting_clips), LastingStore(early, lasting_early))
 
     def in_memory(self, size: int) -> bool:
         """Whether a bank of ``size`` bytes is going to be kept in memory."""
@@ -66,6 +75,14 @@ class Stores:
     def in_memory(self, size: int) -> bool:
         """Whether clips wait in memory."""
         return self.clips.remembers and self.clips.own
+
+
+def _files(folder: Path, prompts: list[str], stays: bool, place: str = "on disk") -> tuple[ClipFiles, LatentFiles]:
+    """The stores in ``folder``, without what killed processes have left there."""
+    clips, early = ClipFiles(folder, prompts, stays, place), LatentFiles(folder, prompts, stays, place)
+    clips.sweep()
+    early.sweep()
+    return clips, early
 
 
 def _free_memory() -> int:

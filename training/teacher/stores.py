@@ -31,12 +31,20 @@ LEFT_FREE = 10**9  # bytes of the disk, for the LoRA, its state and whoever else
 class Store(Protocol[Value]):
     """remembers: whether what is kept is found again. own: everything in it was kept by this very run.
 
-    place: where the values are, for people.
+    place: where the values are, for people. stays: whether they are still there when ComfyUI has been started again.
     """
 
-    remembers: bool
-    own: bool
-    place: str
+    @property
+    def remembers(self) -> bool: ...
+
+    @property
+    def own(self) -> bool: ...
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def stays(self) -> bool: ...
 
     def find(self, key: ClipKey) -> Value | None:
         """The value, None where it is not known."""
@@ -59,6 +67,7 @@ class NoStore(Generic[Value]):
     remembers = False
     own = True
     place = "nowhere"
+    stays = False
 
     def find(self, key: ClipKey) -> None:
         return None
@@ -82,6 +91,7 @@ class MemoryStore(Generic[Value]):
     remembers = True
     own = True
     place = "in memory"
+    stays = False
 
     def __init__(self, values: dict[ClipKey, Value] | None = None):
         self.values = {} if values is None else values
@@ -105,18 +115,25 @@ class MemoryStore(Generic[Value]):
 class DiskStore(Generic[Value]):
     """Values in safetensors files of their own.
 
-    folder: of the clips with the same settings; made when it is needed. prompts: their texts.
+    folder: of the clips with the same settings; made when it is needed. prompts: their texts. stays: whether
+    the folder outlives ComfyUI. place: where it is, for people.
     Files that are truncated, or that belong to something else, are as good as missing.
     """
 
     remembers = True
     own = False
-    place = "on disk"
     suffix: str
 
-    def __init__(self, folder: Path, prompts: list[str]):
+    def __init__(self, folder: Path, prompts: list[str], stays: bool = False, place: str = "on disk"):
         self.folder = folder
         self.prompts = prompts
+        self.stays = stays
+        self.place = place
+
+    @property
+    def empty(self) -> bool:
+        """Whether the folder holds no value at all."""
+        return not any(self.folder.glob(f"*{self.suffix}"))
 
     @abstractmethod
     def pack(self, value: Value) -> dict[str, Tensor]:
@@ -150,7 +167,7 @@ class DiskStore(Generic[Value]):
             raise ValueError(
                 f"bank_folder: the clips of the original model need {in_words(size)}, {in_words(LEFT_FREE)} has to "
                 f"stay free, and {in_words(free)} are on the disk of {self.folder.parent}; free some space, choose "
-                "a folder on another disk, or lower bank_seeds."
+                "a folder on another disk, or set bank_seeds to 1."
             )
 
     def sweep(self) -> None:
@@ -183,7 +200,7 @@ class DiskStore(Generic[Value]):
         if error.errno == errno.ENOSPC:
             return ValueError(
                 f"bank_folder: the disk of {folder} is full; free some space, choose a folder on another "
-                "disk, lower bank_seeds, or set teacher_bank to memory."
+                "disk, set bank_seeds to 1, or set teacher_bank to memory."
             )
         return ValueError(f"bank_folder: nothing can be written to {folder} ({error.strerror}); choose another folder.")
 
