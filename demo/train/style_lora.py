@@ -7,19 +7,16 @@ The video network stays as exported; rank 8 on every linear layer of the blocks'
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import trange
 
 from ..contact_sheet import save_sheet
-from ..weights import FOLDER
 from ..world import noir, sunset
 from .common import arguments, clock, set_lr
+from .lora import Lora, attach, save
 from .sample import Sampler, held_out_captions
 from .t2v import Captions, draw_sigmas
 
@@ -27,56 +24,11 @@ STYLES = {
     "noir": (noir, "Film-noir look for the demo model: pale colours, strong contrast, vignette."),
     "sunset": (sunset, "Evening look for the demo model: orange light, violet shadows."),
 }
-RANK, ALPHA = 8, 8.0
+RANK = 8
 CLIPS = 2000
 BATCH = 16
 LR = 1.5e-3
 SEED = 70
-
-
-class Lora(nn.Module):
-    """A low-rank addition to one linear layer; it starts as nothing."""
-
-    def __init__(self, layer: nn.Linear):
-        super().__init__()
-        self.down = nn.Parameter(torch.randn(RANK, layer.in_features) / math.sqrt(layer.in_features))
-        self.up = nn.Parameter(torch.zeros(layer.out_features, RANK))
-        layer.register_forward_hook(self.add)
-
-    def add(self, _, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        return output + F.linear(F.linear(inputs[0], self.down), self.up) * (ALPHA / RANK)
-
-
-def attach(wan: nn.Module) -> dict[str, Lora]:
-    """A LoRA on each linear layer of the blocks, by the layer's name."""
-    return {
-        name: Lora(layer) for name, layer in wan.named_modules() if name.startswith("blocks.") and isinstance(layer, nn.Linear)
-    }
-
-
-def save(loras: dict[str, Lora], style: str) -> Path:
-    tensors = {}
-    for name, lora in loras.items():
-        key = "lora_unet_" + name.replace(".", "_")
-        tensors[f"{key}.lora_down.weight"] = lora.down.detach().half()
-        tensors[f"{key}.lora_up.weight"] = lora.up.detach().half()
-        tensors[f"{key}.alpha"] = torch.tensor(ALPHA).half()
-    path = FOLDER.parent / "loras" / f"demo style {style}.safetensors"
-    path.parent.mkdir(exist_ok=True)
-    save_file(
-        tensors,
-        path,
-        {
-            "ss_network_module": "networks.lora",
-            "ss_network_dim": str(RANK),
-            "ss_network_alpha": str(ALPHA),
-            "ss_base_model_version": "personalvideo-demo-wan",
-            "modelspec.title": f"Demo style {style}",
-            "modelspec.description": STYLES[style][1],
-            "modelspec.license": "Apache-2.0",
-        },
-    )
-    return path
 
 
 @torch.no_grad()
@@ -117,9 +69,9 @@ def main(work: Path, minutes: float, styles: list[str]) -> None:
         before = sampler(captions, seed=7)
         clips = torch.load(work / "clips.pt", mmap=True)
         latents = styled_latents(sampler, clips["frames"][:CLIPS], style)
-        loras = attach(sampler.wan)
+        loras = attach(sampler.wan, RANK)
         steps = train(sampler, loras, latents, clips["action"][:CLIPS], minutes)
-        path = save(loras, style)
+        path = save(loras, f"style {style}", STYLES[style][1])
         save_sheet(torch.stack([before[:, 3], sampler(captions, seed=7)[:, 3]]), f"style_{style}")
         print(f"style LoRA {style}: {steps} steps, {path.stat().st_size / 1e3:.0f} kB")
 
