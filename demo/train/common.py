@@ -41,9 +41,9 @@ def processor_seconds() -> float:
     return time.process_time() / torch.get_num_threads()
 
 
-def clock(minutes: float, label: str):
-    """Yields progress in 0..1 until ``minutes`` of processor time have passed, with a bar."""
-    began = processor_seconds()
+def clock(minutes: float, label: str, done: float = 0.0):
+    """Yields progress in ``done``..1 until what is left of ``minutes`` of processor time has passed, with a bar."""
+    began = processor_seconds() - 60 * minutes * done
     with tqdm(desc=label, unit="step") as bar:
         while (progress := (processor_seconds() - began) / 60 / minutes) < 1:
             bar.set_postfix_str(f"{progress:.1%}", refresh=False)

@@ -46,7 +46,9 @@ class Ruler:
         crops = crop(frames, boxes)
         track = boxes.unflatten(0, (count, length))
         seen = [motion_of(boxes) for boxes in track]
-        guess = (self.scorer.image(clips[:, length // 2]) @ self.texts.T).argmax(1).tolist()
+        scores = self.scorer.image(frames).unflatten(0, (count, length)) @ self.texts.T
+        guess = scores[:, length // 2].argmax(1).tolist()
+        captions = [self.meanings.index(action[:2]) for action in actions]
         meant = [self.meanings[index] for index in guess]
         faces = self.judge(crops).unflatten(0, (count, length))
         pairs = (faces @ faces.mT).flatten(1).sum(1) - length
@@ -67,6 +69,7 @@ class Ruler:
         return {
             "scene right": sum(a[0] == b[0] for a, b in zip(meant, actions)) / count,
             "shirt right": sum(a[1] == b[1] for a, b in zip(meant, actions)) / count,
+            "score with its caption": scores[torch.arange(count), :, captions].mean().item(),
             "motion right": sum(a == b[2] for a, b in zip(seen, actions)) / count,
             "person seen": (presence > 0).float().mean().item(),
             "head speed, pixels a frame": (track.diff(dim=1)[..., :2] * SIZE / 2).norm(dim=-1).mean().item(),
@@ -74,6 +77,13 @@ class Ruler:
             "attributes the same in all frames": steadiness.item(),
             "certainty of attributes": certainty.item(),
         }
+
+
+def print_table(columns: dict[str, dict[str, float]]) -> None:
+    """Figures by column and row, in Markdown."""
+    print("| | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for row in next(iter(columns.values())):
+        print(f"| {row} | " + " | ".join(f"{figures[row]:.3f}" for figures in columns.values()) + " |")
 
 
 def main() -> None:
@@ -91,9 +101,7 @@ def main() -> None:
         save_sheet(clips[:6], f"samples_cfg{cfg:g}")
         columns[f"cfg {cfg:g}"] = clips
     table = {name: ruler.figures(clips, actions) for name, clips in columns.items()}
-    print("| | " + " | ".join(table) + " |\n|---|" + "---|" * len(table))
-    for row in next(iter(table.values())):
-        print(f"| {row} | " + " | ".join(f"{figures[row]:.3f}" for figures in table.values()) + " |")
+    print_table(table)
 
 
 if __name__ == "__main__":

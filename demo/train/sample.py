@@ -10,7 +10,7 @@ from ..networks import LATENT_CHANNELS
 from ..weights import FOLDER, frame_vae, text_encoder, video_network
 from ..world import FRAMES
 from .fast import use_fast_layers
-from .wan import build_wan, sample
+from .wan import build_wan, trajectory
 
 HELD_OUT = FOLDER.parent / "held_out.txt"
 
@@ -25,10 +25,10 @@ class Sampler:
         self.text, self.vae = text_encoder(), frame_vae()
 
     @torch.no_grad()
-    def __call__(self, captions: list[str], seed: int, cfg: float = 1.0) -> Tensor:
+    def __call__(self, captions: list[str], seed: int, cfg: float = 1.0, steps: int = 16) -> Tensor:
         """Clips [B, 8, 3, 64, 64] in 0..1."""
         noise = torch.randn(len(captions), LATENT_CHANNELS, FRAMES, 8, 8, generator=torch.Generator().manual_seed(seed))
-        latents = sample(self.wan, noise, self.text(tokenise(captions)), self.text(tokenise([""])), cfg=cfg)
+        latents = trajectory(self.wan, noise, self.text(tokenise(captions)), self.text(tokenise([""])), steps, cfg)[-1]
         return (self.vae.decode(latents).transpose(1, 2) / 2 + 0.5).clamp(0, 1)
 
 

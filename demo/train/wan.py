@@ -72,16 +72,20 @@ def sigmas(steps: int, shift: float = SHIFT) -> list[float]:
 
 
 @torch.no_grad()
-def sample(wan: nn.Module, noise: Tensor, text: Tensor, empty: Tensor, steps: int = 16, cfg: float = 1.0) -> Tensor:
-    """Euler steps along the flow from noise [B, 8, T, h, w] to latents; text [B, 20, 128], empty [1, 20, 128]."""
-    x = noise
+def trajectory(wan: nn.Module, noise: Tensor, text: Tensor, empty: Tensor, steps: int = 16, cfg: float = 1.0) -> list[Tensor]:
+    """Euler steps along the flow from noise [B, 8, T, h, w]: it, and the latents after each step.
+
+    text [B, 20, 128]; empty [1, 20, 128], which guidance leads away from.
+    """
+    points = [noise]
     schedule = sigmas(steps)
     for sigma, after in zip(schedule, schedule[1:]):
+        x = points[-1]
         time = torch.full((len(x),), sigma * 1000)
         with torch.autocast("cpu", torch.bfloat16):
             velocity = wan(x, time, text).float()
             if cfg != 1:
                 without = wan(x, time, empty.expand_as(text)).float()
                 velocity = without + cfg * (velocity - without)
-        x = x + (after - sigma) * velocity
-    return x
+        points.append(x + (after - sigma) * velocity)
+    return points
