@@ -15,7 +15,7 @@ LORAS = Path(__file__).parent / "loras"
 
 
 def register_loras() -> None:
-    """Show the bundled style and identity LoRAs in every LoRA list of the host."""
+    """Show the bundled LoRAs (styles, an identity, few steps) in every LoRA list of the host."""
     folder_paths.add_model_folder_path("loras", str(LORAS))
 
 

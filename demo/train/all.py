@@ -1,4 +1,4 @@
-"""Renders the data, trains every demo network and exports the weights: close to two hours on one core.
+"""Renders the data, trains every demo network and exports the weights: about two and a half hours on one core.
 
     .venv/bin/python -m demo.train.all --work DIR
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import attributes, identities, locator, measure, recognizers, scorer, style_lora, t2v, vae
+from . import attributes, distilled_lora, identities, locator, measure, recognizers, scorer, style_lora, t2v, vae
 from .common import arguments
 from .data import make_data
 from .export import export
@@ -33,6 +33,7 @@ def train_all(work: Path) -> None:
     t2v.train(work, minutes=55)
     export(work)
     style_lora.main(work, minutes=5, styles=list(style_lora.STYLES))
+    distilled_lora.main(work, minutes=20)
     identities.main()
     measure.main()
 
