@@ -89,6 +89,7 @@ class DemoWorld:
         teacher_clips=None,
         prompts=PROMPTS,
         high_noise_model=None,
+        description: str = "",
         **changes,
     ):
         """A training run, not yet started; ``changes`` replace settings.
@@ -117,6 +118,7 @@ class DemoWorld:
                 save_every=save_every,
                 teacher_clips=teacher_clips,
                 high_noise_model=high_noise_model,
+                description=description,
             )
 
     def train(self, path: Path, after_step=lambda record, frames: None, **options):

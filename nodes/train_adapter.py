@@ -100,9 +100,7 @@ class TrainAdapter(io.ComfyNode):
             teacher_clips=bank_location(teacher_bank, bank_folder),
             high_noise_model=high_noise_model,
         )
-        progress = TrainProgress(
-            cls.hidden.unique_id, run.model.load_device, run.state.step, run.settings.steps, preview_every
-        )
+        progress = TrainProgress(cls.hidden.unique_id, run.model.load_device, run.state.step, run.settings.steps, preview_every)
         try:
             result = run.execute(progress, progress.say, progress.clips)
         except comfy.model_management.InterruptProcessingException:

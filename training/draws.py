@@ -1,8 +1,17 @@
 """Every random choice of a run, decided by its seed and the step alone: a resumed run repeats it exactly."""
 
+import math
 from dataclasses import dataclass
 
 import torch
+
+MOST_VISITS = 20
+"""Of a clip by training. At 30 sampling steps and K 4 a clip costs 1.5 training steps: all of them add 8 percent to a run."""
+
+
+def noises_for(steps: int, prompts: int) -> int:
+    """The fewest initial noises a prompt with which ``steps`` visit no pair more than MOST_VISITS times on average."""
+    return max(1, math.ceil(steps / (prompts * MOST_VISITS)))
 
 
 @dataclass(frozen=True)

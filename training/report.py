@@ -73,6 +73,8 @@ def report(result: TrainingResult, phases: Mapping[str, float], memory: str) -> 
     if memory:
         lines.append(f"Memory in use: {memory}.")
     lines.append(result.memory)
+    if result.heads:
+        lines.append(result.heads)
     if result.changed:
         lines.append(f"Settings that changed when it was resumed: {'; '.join(result.changed)}.")
     return "\n".join(lines)

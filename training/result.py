@@ -19,6 +19,7 @@ class TrainingResult:
     of the original model and of the student; similarities: theirs to the references, by the rewarded recognizer ``face_model``.
     late_steps: how many of ``sampling_steps`` the adapter acts in. clips: the bank at its end, None if nothing was remembered.
     memory: the plan in one sentence. changed: settings that are others than before the run was resumed.
+    heads: what to say of their size in the original model's clips, empty if they are large enough.
     """
 
     lora: LateStepLora
@@ -37,3 +38,4 @@ class TrainingResult:
     clips: BankProgress | None
     memory: str
     changed: tuple[str, ...]
+    heads: str

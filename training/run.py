@@ -4,6 +4,7 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer, an
 optimizer state on disk whatever happens.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,8 @@ from ..host.autograd import as_normal_tensors, managed, release, require_host, r
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.semantic import PromptScorer, SemanticReward
 from .decoding.frame_decoder import FrameDecoder
-from .draws import Draws
+from .draws import Draws, noises_for
+from .head_size import head_advice, head_cells
 from .memory.demand import RunParts
 from .memory.memory import Memory
 from .objective import Objective
@@ -44,6 +46,9 @@ from .trainer import AfterStep, Trainer
 
 WINDOW_END = 1.0
 CORE_BYPASS = "bypass_lora"
+LONGEST_UNSAVED = 15 * 60.0
+"""Seconds of training that may be lost."""
+MEASURED_CLIPS = 20  # whose heads are looked at
 COMPARISON = "Comparison"  # the phase after training, as it is named to the user
 Say = Callable[[str], None]
 
@@ -105,11 +110,13 @@ class TrainingRun:
         self.prompts = prompts
         self.negative_prompt = negative_prompt
         self.latent = latent
-        self.settings = settings
+        noises = settings.bank_seeds or noises_for(settings.steps, len(prompts) - 1)
+        self.settings = settings = replace(settings, bank_seeds=noises)
         self.trigger_word = trigger_word
         self.description = description
         self.lora_path = lora_path
         self.save_every = save_every
+        self.clock = time.monotonic
         self.teacher_clips = teacher_clips
 
         schedule = self.model.get_model_object("model_sampling")
@@ -236,6 +243,9 @@ class TrainingRun:
             if bank.build(self._held_out, self._clip_keys, tell) is None:
                 return None
 
+        heads = self._head_advice(bank)
+        if heads:
+            say(heads)
         objective = Objective(self.identity, prepared.scorer, self.settings)
         trainer = Trainer(
             rollout, bank, objective, self.adapter, self.draws, self.settings, self.state, self.memory, self.first_late_step
@@ -243,13 +253,17 @@ class TrainingRun:
         self._train(trainer, after_step, say)
 
         say(f"{COMPARISON}: sampling the clip with the adapter")
-        return self._compare(trainer, objective.scores_meaning, told[-1] if told else None)
+        return self._compare(trainer, objective.scores_meaning, told[-1] if told else None, heads)
 
     def _train(self, trainer: Trainer, after_step: AfterStep, say: Say) -> None:
         """The loop, and everything that is saved of it."""
 
+        saved = self.clock()
+
         def saved_step(record, preview) -> None:
-            if self.state.step % self.save_every == 0:
+            nonlocal saved
+            if self.state.step % self.save_every == 0 or self.clock() - saved >= LONGEST_UNSAVED:
+                saved = self.clock()
                 try:
                     self._save(trainer)
                 except ValueError as error:  # the next save may be possible; the last one has to be
@@ -262,7 +276,7 @@ class TrainingRun:
         finally:
             self._save(trainer)
 
-    def _compare(self, trainer: Trainer, scored: bool, clips: BankProgress | None) -> TrainingResult:
+    def _compare(self, trainer: Trainer, scored: bool, clips: BankProgress | None, heads: str) -> TrainingResult:
         """The clip of the prompt that was kept out of training, by the original model and by the student."""
         held_out = trainer.bank.clip(self._held_out)
         before = held_out.frames[list(range(len(held_out.frames)))].float()
@@ -288,6 +302,7 @@ class TrainingRun:
             clips=clips,
             memory=self.memory.sentence,
             changed=tuple(self.changed),
+            heads=heads,
         )
 
     def _save(self, trainer: Trainer) -> None:
@@ -317,6 +332,12 @@ class TrainingRun:
     def _sampling(self, prepared: Prepared) -> tuple[Conditioning, float, Tensor, Tensor]:
         """How every video is sampled, as ``with_rollout`` takes it."""
         return prepared.negative, self.settings.cfg, self.sigmas, self.latent
+
+    def _head_advice(self, bank: TeacherBank) -> str:
+        """What to say of the heads in the original model's clips; nothing if they are large enough."""
+        faces = bank.faces([self._held_out, *self._clip_keys][:MEASURED_CLIPS])
+        pixels = self.memory.decoder.frame_size(self.latent)[1] // self.latent.shape[-1]
+        return head_advice(head_cells(faces, pixels), self.identity.face_model.minimum_face)
 
     def _bank_bytes(self, decoder: FrameDecoder) -> int:
         return (1 + len(self._clip_keys)) * clip_bytes(decoder, self.latent)

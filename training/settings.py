@@ -44,8 +44,8 @@ class TrainingSettings:
     """M of Eq. 3, which the paper does not name: enough for a softmax over frames, few enough to be decoded."""
     identity_frames: int = 1
     """Frames that Eq. 2 scores in a step: the paper's."""
-    bank_seeds: int = 1
-    """Initial noises a prompt: every one costs a video of the original model."""
+    bank_seeds: int = 0
+    """Initial noises a prompt: every one costs a video of the original model. 0: ``noises_for``, more for longer runs."""
     augmentation: str = "robust"
     """Of faces before they are compared: one of AUGMENTATIONS. The paper's colour jitter alone lets a recognizer be fooled."""
     gradient_checkpointing: str = "auto"

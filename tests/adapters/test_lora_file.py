@@ -34,6 +34,16 @@ def test_file_carries_window_and_settings(pack, trained):
     assert info.settings["learning_rate"] == 1e-2
 
 
+def test_file_carries_how_training_named_the_person_and_apply_hands_it_on(demo, pack, tmp_path):
+    run = demo.train(tmp_path / "someone.safetensors", steps=1, description="a sks person, an old man")
+    assert pack.adapters.lora_file.load_info(run.lora_path).description == "a sks person, an old man"
+    apply = pack.nodes.apply_late_step_lora.ApplyLateStepLora.execute
+    with torch.inference_mode():
+        named = [apply(demo.model, "", strength, -1.0, -1.0, run.lora()).args[1] for strength in (1.0, 0.0)]
+        plain = apply(demo.model, "", 1.0, -1.0, -1.0, dict(run.lora())).args[1]
+    assert (named, plain) == (["a sks person, an old man"] * 2, "")
+
+
 def test_apply_takes_the_window_from_the_file(demo, trained):
     explicit = demo.apply(demo.model, trained.lora(), start=0.75, end=1.0)
     from_file = demo.apply(demo.model, trained.lora(), start=-1.0, end=-1.0)
@@ -82,4 +92,4 @@ def test_failed_write_leaves_the_old_file_whole(pack, tmp_path, monkeypatch):
 
 
 def test_held_out_prompt_is_the_last_one(trained):
-    assert trained.prompts[-1] == PROMPTS[-1] and trained.before.shape == trained.after.shape
+    assert trained.prompts[-1] == PROMPTS[-1] and trained.result.before.shape == trained.result.after.shape

@@ -30,5 +30,6 @@ def test_a_state_of_0_1_0_resumes_as_if_never_stopped(demo, adapter):
 def test_a_lora_of_0_1_0_applies_in_its_window(demo, adapter, pack):
     lora = pack.adapters.lora_file.LateStepLora(load_file(adapter), pack.adapters.lora_file.load_info(adapter))
     assert (lora.info.start_percent, lora.info.rank, lora.info.steps) == (0.75, 1, 2)
+    assert lora.info.person == lora.info.trigger_word == "sks"
     applied, base = demo.sample(demo.apply(demo.model, lora, start=-1.0, end=-1.0)), demo.sample(demo.model)
     assert not torch.equal(applied, base)

@@ -6,11 +6,12 @@ window and the whole video of the original model G_S are constants of
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import comfy.model_management
 
+from ...rewards.faces import Face
 from ..clip_batches import batches
 from ..decoding.frame_decoder import FrameDecoder
 from ..words import in_time, in_words
@@ -90,6 +91,11 @@ class TeacherBank:
                 made += 1
             tell(progress())
         return clip.to(self.teacher.rollout.latent.device)
+
+    def faces(self, keys: Iterable[ClipKey]) -> list[Face]:
+        """Of the clips of ``keys`` that are known."""
+        known = [clip for key in keys if (clip := self.store.find(key)) is not None]
+        return [face for clip in known for face in clip.faces if face is not None]
 
     def decode_with(self, decoder: FrameDecoder) -> None:
         """From now on clips are those of another decoder; known ones are decoded again when they are asked for."""

@@ -47,8 +47,8 @@ class BankLocation:
             clips, early = _files(self.folder / fingerprint, prompts, self.reused)
         if self.lasting is None or self.kind == "memory":
             return Stores(clips, early)
-        sweep_unused(self.lasting)
         used(self.lasting / fingerprint)
+        sweep_unused(self.lasting)
         place = f"on disk in {self.lasting.parent.name}/{self.lasting.name}"
         lasting_clips, lasting_early = _files(self.lasting / fingerprint, prompts, True, place)
         return Stores(LastingStore(clips, lasting_clips), LastingStore(early, lasting_early))
@@ -66,7 +66,6 @@ class Stores:
 
     clips: Store[TeacherClip] = field(default_factory=MemoryStore)
     early: Store[Tensor] = field(default_factory=MemoryStore)
-    reused = False
 
     def open(self, fingerprint: str, prompts: list[str], size: int) -> "Stores":
         """Themselves: whoever brought them along knows that they fit."""
