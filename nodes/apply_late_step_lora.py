@@ -72,7 +72,7 @@ class ApplyLateStepLora(io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="For any sampler; outside the window as before."),
                 io.String.Output(
                     display_name="person",
-                    tooltip="How training named the person, for your prompt: 'a sks man, a 60-year-old man with glasses'. "
+                    tooltip="How training named the person, for your prompt: 'a ohwx man, a 60-year-old man with glasses'. "
                     "Empty for a LoRA of another trainer.",
                 ),
             ],

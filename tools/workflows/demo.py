@@ -15,7 +15,7 @@ NOIR, SUNSET = "demo style noir.safetensors", "demo style sunset.safetensors"
 TRAINING = {
     "width": 64, "height": 64, "length": 8, "steps": 260, "sampling_steps": 16, "cfg": 1.0, "learning_rate": 2e-3,
     "gradient_steps": 4, "num_frames": 4, "identity_frames": 4, "preserve_weight": 8.0, "preview_every": 5,
-    "gradient_checkpointing": "off", "filename_prefix": "loras/demo identity",
+    "gradient_checkpointing": "off", "filename_prefix": "loras/demo identity", "trigger_word": "sks",
 }  # fmt: skip
 SIZE = {"width": 64, "height": 64, "length": 8}
 STEPS = {"steps": 16, "cfg": 1.0}
@@ -30,7 +30,7 @@ def train(object_info: dict) -> WorkflowBuilder:
     workflow = WorkflowBuilder(object_info)
     note = workflow.note(TRAIN_NOTE, column=0, title="Start here")
     demo = workflow.node("PersonalVideoLoadDemo", {}, column=1)
-    prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "demo"}, column=1)
+    prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "demo", "trigger_word": "sks"}, column=1)
     identity = workflow.node(
         "PersonalVideoLoadIdentityImages", {"face_model": demo["face_model"], "folder": f"demo/{IDENTITY}"}, column=2
     )

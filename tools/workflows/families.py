@@ -11,10 +11,10 @@ from tools.workflows.table import FAMILIES, Family
 
 FOLDER = ROOT / "workflows"
 PROMPT = (
-    "Half-body portrait of a sks person in a raincoat on a busy street in the evening, turning to the camera and laughing, "
+    "Half-body portrait of <V>, in a raincoat on a busy street in the evening, turning to the camera and laughing, "
     "soft light on the face"
 )
-NEGATIVE = "blurry, low quality, distorted face, watermark, still picture"
+"""<V> becomes how training named the person, which the LoRA's file tells."""
 NOTE_WIDTH, TEXT_WIDTH = 370, 340
 
 WAN_22_HANDOVER = 9
@@ -35,14 +35,16 @@ def train(object_info: dict, family: Family) -> WorkflowBuilder:
     identity = workflow.node("PersonalVideoLoadIdentityImages", {"face_model": faces["face_model"], "folder": "[None]"}, column=2)
     shown = workflow.node("PreviewImage", {"images": identity["faces"]}, column=2, room=170, title="The person")
     photos = workflow.node("PreviewAny", {"source": identity["report"]}, column=2, room=110, title="Photos used")
-    prompts = workflow.node("PersonalVideoSimulatedPrompts", {"subject": "person"}, column=2)
+    prompts = workflow.node(
+        "PersonalVideoSimulatedPrompts", {"subject": "man"}, column=2, title="Simulated Prompts: choose man or woman"
+    )
     early = {"high_noise_model": loaded.early} if loaded.early else {}
     trained = workflow.node(
         "PersonalVideoTrainAdapter",
         {
             "model": loaded.model, "clip": loaded.clip, "vae": loaded.vae, "identity": identity["identity"],
             "semantic_reward": reward["semantic_reward"], "prompts": prompts["prompts"], **early, **family.size,
-            "negative_prompt": NEGATIVE if family.cfg != 1 else "", "steps": family.training_steps,
+            "negative_prompt": family.negative_prompt, "steps": family.training_steps,
             "sampling_steps": family.steps, "cfg": family.cfg, "scheduler": family.scheduler,
             "learning_rate": family.learning_rate, "weight_decay": family.weight_decay,
             "filename_prefix": f"loras/{family.title} identity",
@@ -76,10 +78,14 @@ def sample(object_info: dict, family: Family, style: bool) -> WorkflowBuilder:
     identity = workflow.node(
         "PersonalVideoApplyLateStepLora", {"model": loaded.model, "lora_name": family.lora}, column=2, width=TEXT_WIDTH
     )
-    positive = workflow.node("CLIPTextEncode", {"clip": loaded.clip, "text": PROMPT}, column=2, width=TEXT_WIDTH, title="Prompt")
+    prompt = workflow.node(
+        "StringReplace", {"string": PROMPT, "find": "<V>", "replace": identity["person"]}, column=2, width=TEXT_WIDTH,
+        title="Prompt: <V> is the person",
+    )  # fmt: skip
+    positive = workflow.node("CLIPTextEncode", {"clip": loaded.clip, "text": prompt["STRING"]}, column=2, width=TEXT_WIDTH)
     negative = workflow.node(
         "CLIPTextEncode",
-        {"clip": loaded.clip, "text": NEGATIVE if family.cfg != 1 else ""},
+        {"clip": loaded.clip, "text": family.negative_prompt},
         column=2,
         width=TEXT_WIDTH,
         title="Negative prompt",
@@ -96,7 +102,7 @@ def sample(object_info: dict, family: Family, style: bool) -> WorkflowBuilder:
     )
     workflow.group("Read me", [note])
     workflow.group("1. The video model" + (" and the style" if style else ""), loaded.nodes)
-    workflow.group("2. Who, doing what", [identity, positive, negative])
+    workflow.group("2. Who, doing what", [identity, prompt, positive, negative])
     for title, nodes in made.items():
         workflow.group(title, nodes)
     workflow.group(f"{2 + len(made) + 1}. Save", [saved])

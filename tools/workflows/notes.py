@@ -24,7 +24,8 @@ def train_note(title: str, files: list[File], sampling: str, own: str, memory: s
             "### Steps",
             "1. Put 1 to 20 photos of one person who agreed into a folder inside ComfyUI's `input` folder, press `R`, choose "
             "the folder in **Load Identity Images**.",
-            "2. Choose man, woman or person in **Simulated Prompts**. `sks` is the word that will name the person.",
+            "2. In **Simulated Prompts** choose man or woman, and say in `description` what the person looks like: *60-year-old "
+            "man with a grey beard and glasses*. `trigger_word` is the word that will name the person.",
             "3. **Run.** The preview on the Train node shows the original model left and the same video with the LoRA right.",
         ],
         [
@@ -61,7 +62,7 @@ def sample_note(title: str, files: list[File], style: bool, own: str) -> str:
          *([f"- {ORDINARY_LORA}"] if style else [])],
         [
             "### Good to know",
-            "- Name the person in the prompt as in training: *a sks person ...*",
+            "- Write your prompt into **Prompt** with `<V>` for the person: the LoRA knows how training named it.",
             "- The identity acts in the last quarter of the sampling steps only, so layout and motion stay the base "
             "model's. `strength_model` 0 shows that model with the same seed.",
             *(["- The style acts in all steps. The order of the two does not matter."] if style else []),

@@ -7,6 +7,13 @@ from tools.workflows import files as published
 from tools.workflows.files import File
 from tools.workflows.loaders import diffusion_family, load_animatediff, load_ltxv, load_wan_22_14b
 
+NEGATIVE = "blurry, low quality, distorted face, watermark, still picture"
+WAN_NEGATIVE = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，"
+    "倒着走"
+)
+"""Published with Wan, which was trained to be sampled with it; the core's templates have it, too."""
 FEWER_CHUNKS = "`vae_gradient_chunks` 2 or 1"
 
 
@@ -15,6 +22,7 @@ class Family:
     """title: for people, and the beginning of file names. load: (builder, with style LoRA) -> Loaded.
     width, height [pixels], length [frames], steps, cfg, fps, sampler, scheduler: of training and sampling alike.
     training_steps, learning_rate, weight_decay: the paper's (section 7) for a UNet, and for a DiT.
+    negative: the negative prompt, where guidance makes use of one.
     own: what only this family's user needs to know, lines of the note's last list.
     training: the same for who trains it. memory: what only this family can do against running out of memory then.
     """
@@ -33,6 +41,7 @@ class Family:
     training_steps: int = 4000
     learning_rate: float = 2e-5
     weight_decay: float = 1e-4
+    negative: str = NEGATIVE
     own: str = ""
     training: str = ""
     memory: str = ""
@@ -41,6 +50,10 @@ class Family:
     def lora(self) -> str:
         """The file that the first run of the training workflow saves."""
         return f"{self.title} identity_00001_.safetensors"
+
+    @property
+    def negative_prompt(self) -> str:
+        return self.negative if self.cfg != 1 else ""
 
     @property
     def size(self) -> dict:
@@ -79,12 +92,14 @@ FAMILIES = (
         diffusion_family(published.WAN_21_MODEL, "wan", (published.UMT5,), published.WAN_21_VAE),
         832, 480, 33, 30, 6.0, 16.0,
         [published.WAN_21_MODEL, published.UMT5, published.WAN_21_VAE],
+        negative=WAN_NEGATIVE,
         own=f"\n- The 14B model takes the same nodes ([{published.WAN_21_14B.name}]({published.WAN_21_14B.url})); a LoRA fits "
         "only the size it was trained on.",
     ),
     Family(
         "Wan 2.2 14B", load_wan_22_14b, 832, 480, 33, 20, 3.5, 16.0,
         [published.WAN_22_HIGH, published.WAN_22_LOW, published.UMT5, published.WAN_21_VAE],
+        negative=WAN_NEGATIVE,
         own="\n- Two experts share the steps. The high-noise one makes the first 9 of 20 and is never trained; the identity "
         "belongs to the low-noise one.\n- Both files are scaled to 8 bits by their publisher: leave `weight_dtype` at `default`.",
     ),
@@ -93,6 +108,7 @@ FAMILIES = (
         diffusion_family(published.WAN_22_5B, "wan", (published.UMT5,), published.WAN_22_VAE),
         1280, 704, 49, 20, 5.0, 24.0,
         [published.WAN_22_5B, published.UMT5, published.WAN_22_VAE],
+        negative=WAN_NEGATIVE,
     ),
     Family(
         "LTX-Video", load_ltxv, 768, 512, 49, 30, 3.0, 25.0,
