@@ -9,6 +9,7 @@ from devkit.comfy_host import ROOT
 from devkit.workflow_api import NOTES, to_api
 from tools.workflows import demo as workflows_demo
 from tools.workflows import families as workflows_families
+from tools.workflows.table import FAMILIES, WAN_NEGATIVE
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 DEMO = [path for path in WORKFLOWS if path.stem.startswith("Demo")]
@@ -107,3 +108,25 @@ def test_train_workflows_keep_their_seed_between_runs():
     assert len(trained) == 9
     for node in trained:
         assert "fixed" in node["widgets_values"] and "randomize" not in node["widgets_values"]
+
+
+def test_the_sampling_prompt_names_the_person_as_the_lora_says(object_info):
+    sampling = [path for path in WORKFLOWS if not path.stem.startswith("Demo") and " 1 - " not in path.stem]
+    assert len(sampling) == 2 * len(FAMILIES)
+    for path in sampling:
+        graph = to_api(read(path), object_info)
+        (prompt,) = [node["inputs"] for node in graph.values() if node["class_type"] == "StringReplace"]
+        source, output = prompt["replace"]
+        assert graph[source]["class_type"] == "PersonalVideoApplyLateStepLora"
+        assert object_info["PersonalVideoApplyLateStepLora"]["output_name"][output] == "person"
+        assert prompt["string"].count(prompt["find"]) == 1
+
+
+def test_wan_gets_the_negative_prompt_of_the_core_templates(pytestconfig, object_info):
+    core = (pytestconfig.host / "blueprints" / "Text to Video (Wan 2.2).json").read_text(encoding="utf-8")
+    assert json.dumps(WAN_NEGATIVE, ensure_ascii=False).strip('"') in core
+    for family in FAMILIES:
+        path = next(path for path in WORKFLOWS if path.stem.startswith(f"{family.title} 1 - "))
+        graph = to_api(read(path), object_info)
+        (train,) = [node["inputs"] for node in graph.values() if node["class_type"] == "PersonalVideoTrainAdapter"]
+        assert (train["negative_prompt"] == WAN_NEGATIVE) == family.title.startswith("Wan"), family.title
