@@ -8,7 +8,10 @@ host's loaders read both without a warning.
 import json
 import math
 import os
+import re
+import time
 import uuid
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
@@ -25,6 +28,8 @@ from .low_rank import LowRankAdapter
 METADATA_KEY = "personalvideo"
 PARTS = ("lora_A", "lora_B")
 KOHYA_PARTS = ("lora_down", "lora_up")
+ABANDONED = 3600.0  # seconds after which nobody is still writing a file
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class AdapterInfo:
 
     base_model: architecture name. start_percent, end_percent: the window, 0 = first step.
     switch_sigma: noise level at start_percent in the model it was trained on.
-    settings: the training settings, for the record.
+    settings: the training settings, for the record. run: the random name of the training run, which its state bears too;
+    empty in files of before 0.2.
     """
 
     base_model: str
@@ -45,6 +51,7 @@ class AdapterInfo:
     trigger_word: str
     steps: int
     settings: dict
+    run: str = ""
 
 
 class LateStepLora(dict):
@@ -140,3 +147,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, suffix: str) -> None:
+    """Remove the temporary files that killed processes have left of ``write_atomically`` beside files with ``suffix``."""
+    for path in folder.glob(f".*{suffix}.*.tmp"):
+        with suppress(OSError):
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import folder_paths
 
+from ..sentences import reason
+
 NEW_LORA = "[None]"
 
 
@@ -27,7 +29,7 @@ def lora_path(filename_prefix: str, existing_lora: str) -> Path:
             folder, filename, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, str(output))
         except OSError as error:
             raise ValueError(
-                f"filename_prefix: nothing can be written to the folder of {target.name} ({error.strerror}); choose another one."
+                f"filename_prefix: nothing can be written to the folder of {target.name} ({reason(error)}); choose another one."
             ) from error
         path = Path(folder) / f"{filename}_{counter:05}_.safetensors"
     if not os.access(path.parent, os.W_OK):

@@ -14,6 +14,7 @@ from ..training.settings import TrainingSettings, apply_preset, fill_defaults
 from ..training.state import StepRecord
 from ..training.trainer import TrainingFailure
 from .bank_folder import bank_location
+from .contract import checked
 from .lora_path import NEW_LORA, listed_name, lora_path
 from .train_inputs import train_inputs
 from .train_progress import TrainProgress, side_by_side
@@ -52,6 +53,7 @@ class TrainAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model,
@@ -75,8 +77,6 @@ class TrainAdapter(io.ComfyNode):
         high_noise_model=None,
         **settings,
     ) -> io.NodeOutput:
-        if clip is None:
-            raise ValueError("clip: the checkpoint has no text encoder; connect a Load CLIP node with the model's own.")
         defaults = defaults_of(model.model)
         width, height, length = clip_size(defaults, width, height, length)
         trigger_word = trigger_word.strip()
@@ -140,7 +140,7 @@ def _check_prompts(prompts: list[str], trigger_word: str) -> None:
 
 def _saved(run: TrainingRun) -> str:
     """What a failed run leaves, as a sentence to add to why it failed."""
-    return f" Step {run.state.step} is saved as {listed_name(run.lora_path)}." if run.state.step else ""
+    return f" Step {run.saved_steps} is saved as {listed_name(run.lora_path)}." if run.saved_steps else ""
 
 
 def _loss_map(history: Sequence[StepRecord]) -> dict[str, list[float]]:

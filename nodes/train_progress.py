@@ -17,6 +17,7 @@ from ..training.run import COMPARISON
 from ..training.state import StepRecord
 from ..training.teacher.bank import BankProgress
 from ..training.words import in_time
+from .contract import show_text
 
 PREVIEW_SIZE, CAPTION_HEIGHT, CAPTION_SIZE = 768, 36, 24  # pixels; a node shows it at about half its size
 AVERAGED_STEPS = 20
@@ -96,7 +97,7 @@ class TrainProgress:
         return report(result, self.seconds, self.memory.at_most)
 
     def text(self, line: str) -> None:
-        PromptServer.instance.send_progress_text(line, self.node_id)
+        show_text(self.node_id, line)
 
     def _enter(self, phase: str) -> tuple[float, bool]:
         """Seconds since the last message came, and whether this one should be shown."""

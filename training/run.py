@@ -4,6 +4,7 @@ Encodes the prompts, enters the host's guider, hands the loop to the trainer, an
 optimizer state on disk whatever happens.
 """
 
+import errno
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,11 +19,12 @@ from torch import Tensor
 from ..adapters.architectures import Target, architecture_of, find_targets
 from ..adapters.host_lora import file_keys
 from ..adapters.late_step import LateStepInjection, SigmaWindow
-from ..adapters.lora_file import AdapterInfo, LateStepLora, save_lora, to_state_dict
+from ..adapters.lora_file import AdapterInfo, LateStepLora, remove_abandoned, save_lora, to_state_dict
 from ..adapters.low_rank import LowRankAdapter
 from ..host.autograd import as_normal_tensors, managed, release, require_host, resident, static_clone
 from ..rewards.faces import Identity, largest_faces
 from ..rewards.semantic import PromptScorer, SemanticReward
+from ..sentences import reason
 from .decoding.frame_decoder import FrameDecoder
 from .draws import Draws
 from .memory.demand import RunParts
@@ -40,7 +42,7 @@ from .teacher.fingerprint import bank_fingerprint
 from .teacher.high_noise_expert import EarlySteps, check_pair, sample_early_steps
 from .teacher.location import BankLocation, Stores, clip_bytes
 from .teacher.teacher import Teacher
-from .trainer import AfterStep, Trainer
+from .trainer import AfterStep, Trainer, TrainingFailure
 
 WINDOW_END = 1.0
 CORE_BYPASS = "bypass_lora"
@@ -63,7 +65,8 @@ class TrainingRun:
     prompts: the last one is never trained on; it shows the result. latent: zeros in the video's latent shape, batch 1.
     resume: go on with the adapter and the state at ``lora_path``. high_noise_model: the expert that makes the first
     steps, of a model that has two. teacher_clips: where the original model's clips are kept, and found if an earlier run
-    has left them there. targets: the linears that get an adapter, None for the family's own.
+    has left them there. targets: the linears that get an adapter, None for the family's own. saved_steps: training steps
+    that the files at ``lora_path`` have.
     Raises ValueError where something does not fit.
     """
 
@@ -122,6 +125,7 @@ class TrainingRun:
             self.adapter = LowRankAdapter.create(self.targets, settings.rank, settings.alpha, settings.seed)
             self.state = resumed_state(lora_path, settings, self.adapter) if resume else TrainingState()
             self.changed = changed_settings(lora_path, settings) if resume else []
+        self.saved_steps = self.state.step
         self.injection = LateStepInjection(self.adapter.residuals(), settings.start_percent, WINDOW_END)
         self.injection.attach(self.model)
         self.reward_networks = [managed(self.identity.face_model.networks)]
@@ -185,6 +189,7 @@ class TrainingRun:
             trigger_word=self.trigger_word,
             steps=self.state.step,
             settings=asdict(self.settings),
+            run=self.state.run,
         )
         keys = file_keys(self.model.model, [target.name for target in self.targets])
         return LateStepLora(to_state_dict(self.adapter, self.targets, keys), info)
@@ -243,6 +248,8 @@ class TrainingRun:
 
     def _train(self, trainer: Trainer, after_step: AfterStep, say: Say) -> None:
         """The loop, and everything that is saved of it."""
+        for path in (self.lora_path, state_path(self.lora_path)):
+            remove_abandoned(path.parent, path.suffix)
 
         def saved_step(record, preview) -> None:
             if self.state.step % self.save_every == 0:
@@ -287,18 +294,27 @@ class TrainingRun:
         )
 
     def _save(self, trainer: Trainer) -> None:
-        """Raises ValueError if the disk does not take it."""
+        """Write the LoRA, then its state: LoRA lists show nothing but the LoRA, so that nobody could choose a state alone.
+
+        Raises ValueError if the disk does not take it, and TrainingFailure, leaving the files as they were, if it is no
+        longer made of numbers.
+        """
         if not self.state.step:
             return
         self.state.capture(self.adapter, trainer.optimizer, trainer.scaler)
+        if not self.state.finite:
+            raise TrainingFailure(
+                f"The adapter is no longer made of numbers at step {self.state.step} and is not saved; lower learning_rate "
+                f"(now {self.settings.learning_rate:g})."
+            )
         try:
-            save_state(state_path(self.lora_path), self.state)
             save_lora(self.lora_path, self.lora())
+            save_state(state_path(self.lora_path), self.state)
         except OSError as error:
-            raise ValueError(
-                f"filename_prefix: {self.lora_path.name} cannot be written ({error.strerror}); "
-                f"free some space on the disk of {self.lora_path.parent}."
-            ) from error
+            full = error.errno == errno.ENOSPC
+            remedy = "free some space on the disk of its folder" if full else "see to it that its folder can be written to"
+            raise ValueError(f"filename_prefix: {self.lora_path.name} cannot be written ({reason(error)}); {remedy}.") from error
+        self.saved_steps = self.state.step
 
     @property
     def _held_out(self) -> ClipKey:
@@ -354,5 +370,6 @@ def _text_that_fits():
         if not isinstance(error, KeyError) and "shapes cannot be multiplied" not in str(error):
             raise
         raise ValueError(
-            f"clip: its text features do not fit this model ({error}); connect the text encoder that belongs to the model."
+            f"clip: its text features do not fit this model ({reason(error)}); connect the text encoder that belongs to the "
+            "model."
         ) from error

@@ -2,11 +2,13 @@
 
 ``<name>.pvstate`` lies beside the LoRA and holds the adapter, the optimizer moments and
 the history in one file, so that they can never disagree. Random draws depend on
-(seed, step) alone and need no state.
+(seed, step) alone and need no state. A file that no run can have written is refused, as it would ruin the LoRA beside it.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+import uuid
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -17,10 +19,12 @@ from torch.amp.grad_scaler import GradScaler
 
 from ..adapters.lora_file import load_info, write_atomically
 from ..adapters.low_rank import LowRankAdapter
+from ..sentences import quoted, reason
 from .settings import TrainingSettings
 
 SUFFIX = ".pvstate"  # safetensors inside; a name of its own keeps it out of LoRA lists
 MOMENT = "@"  # between a weight's name and the name of its optimizer moment
+ADAMW = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,16 @@ class StepRecord:
 
 @dataclass
 class TrainingState:
-    """step: training steps done. history: one record a step. tensors: weights and moments by name. scaler: of half precision."""
+    """step: training steps done. history: one record a step. tensors: weights and moments by name.
+
+    scaler: of half precision. run: a random name, which the LoRA of this run bears too; empty in files of before 0.2.
+    """
 
     step: int = 0
     history: list[StepRecord] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     scaler: dict[str, float] = field(default_factory=dict)
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def add(self, record: StepRecord) -> None:
         """One more step is done."""
@@ -75,6 +83,11 @@ class TrainingState:
                 }
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
+    @property
+    def finite(self) -> bool:
+        """Whether all that was captured is made of finite numbers."""
+        return all(map(_is_finite, self.tensors.values()))
+
     def fits(self, adapter: LowRankAdapter) -> bool:
         """Whether the captured weights have the names and shapes of this adapter's."""
         captured = {name: value.shape for name, value in self.tensors.items() if MOMENT not in name}
@@ -89,25 +102,85 @@ def state_path(lora_path: Path) -> Path:
 def save_state(path: Path, state: TrainingState) -> None:
     """Write atomically."""
     history = [asdict(record) for record in state.history]
-    metadata = {"step": str(state.step), "history": json.dumps(history), "scaler": json.dumps(state.scaler)}
+    metadata = {"step": str(state.step), "history": json.dumps(history), "scaler": json.dumps(state.scaler), "run": state.run}
     write_atomically(path, save(state.tensors, metadata=metadata))
 
 
 def load_state(path: Path) -> TrainingState:
-    """Inverse of ``save_state``. Raises ValueError if the file is missing or damaged."""
+    """Inverse of ``save_state``. Raises ValueError if the file is missing or damaged, or is nothing that a run has saved."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata, names = file.metadata(), file.keys()  # the handle itself cannot be iterated
+            metadata, names = file.metadata() or {}, file.keys()  # the handle itself cannot be iterated
             tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise ValueError(
             f"existing_lora: {path.name}, which holds the training state, is missing beside its LoRA; "
             "put it back or choose [None]."
         ) from error
-    except SafetensorError as error:
-        raise ValueError(f"existing_lora: {path.name} is damaged ({error}); choose [None] to start again.") from error
-    history = [StepRecord(**record) for record in json.loads(metadata["history"])]
-    return TrainingState(int(metadata["step"]), history, tensors, json.loads(metadata.get("scaler", "{}")))
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"existing_lora: {path.name} is damaged ({reason(error)}); choose [None] to start again.") from error
+    try:
+        step, history, scaler = _step(metadata), _history(metadata), _scaler(metadata)
+        if len(history) != step:
+            raise ValueError(f"its step is {step}, and its history has {len(history)}")
+        may_lack_moments = bool(scaler) or all(math.isnan(record.loss) for record in history)
+        _check_tensors(tensors, step, may_lack_moments)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f"existing_lora: {path.name} holds no state that training can go on from ({reason(error)}); choose [None] to start "
+            "again."
+        ) from error
+    return TrainingState(step, history, tensors, scaler, metadata.get("run", ""))
+
+
+def _step(metadata: dict[str, str]) -> int:
+    text = metadata.get("step", "")
+    if not text.isdecimal():
+        raise ValueError(f"its step is {quoted(text)}")
+    return int(text)
+
+
+def _history(metadata: dict[str, str]) -> list[StepRecord]:
+    stored, names = json.loads(metadata.get("history", "null")), {field.name for field in fields(StepRecord)}
+    if not isinstance(stored, list) or not all(_has_numbers(record, names) for record in stored):
+        raise ValueError("its history is no list of training steps")
+    return [StepRecord(**{name: float(value) for name, value in record.items()}) for record in stored]
+
+
+def _scaler(metadata: dict[str, str]) -> dict[str, float]:
+    """Empty unless the run was one of half precision."""
+    stored = json.loads(metadata.get("scaler", "{}"))
+    if stored != {} and not (
+        _has_numbers(stored, GradScaler("cpu").state_dict().keys()) and 0 < float(stored["scale"]) < math.inf
+    ):
+        raise ValueError("the numbers of its half precision are missing or wrong")
+    return stored
+
+
+def _has_numbers(stored, names) -> bool:
+    """Whether something read from JSON is an object of numbers with exactly these names."""
+    return isinstance(stored, dict) and stored.keys() == names and all(type(value) in (int, float) for value in stored.values())
+
+
+def _check_tensors(tensors: dict[str, Tensor], step: int, may_lack_moments: bool) -> None:
+    """Raises ValueError unless all is finite and every weight has AdamW's moments; before the first update none has."""
+    weights = {name: tensor for name, tensor in tensors.items() if MOMENT not in name}
+    moments = tensors.keys() - weights.keys()
+    if moments != {name + MOMENT + moment for name in weights for moment in ADAMW} and (moments or not may_lack_moments):
+        raise ValueError("moments of the optimizer are missing, or there are others")
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise ValueError(f"{name} holds values that are no finite numbers")
+    for name, weight in weights.items() if moments else ():
+        updates, mean, variance = (tensors[name + MOMENT + moment] for moment in ADAMW)
+        if updates.ndim or mean.shape != weight.shape or variance.shape != weight.shape:
+            raise ValueError(f"moments of {name} have another shape")
+        if not 1 <= updates <= step or variance.min() < 0:
+            raise ValueError(f"moments of {name} are none of {step} steps")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensor.float().isfinite().all())
 
 
 def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankAdapter) -> TrainingState:
@@ -124,6 +197,11 @@ def resumed_state(lora_path: Path, settings: TrainingSettings, adapter: LowRankA
         if wanted != value:
             raise ValueError(f"{field_name}: {name} was trained with {value:g}, not {wanted:g}; set it to {value:g}.")
     state = load_state(state_path(lora_path))
+    if state.run != info.run:
+        raise ValueError(
+            f"existing_lora: {state_path(lora_path).name} is the state of another training than {name}'s; put back the one that "
+            "was saved with it, or choose [None] to start again."
+        )
     if not state.fits(adapter):
         raise ValueError(
             f"existing_lora: {name} was trained for another model (of the {info.base_model} family); "

@@ -21,6 +21,7 @@ NODES = {
     "load_semantic_reward": "LoadSemanticReward",
     "sample_video": "SampleVideo",
     "simulated_prompts": "SimulatedPrompts",
+    "train_adapter": "TrainAdapter",
 }
 TEXTS = [None, 5, ["sks"], "a\x00b", "a\udcffb"]
 BAD = {

@@ -265,7 +265,8 @@ def test_disk_without_room_is_named(demo, tmp_path, pack, disk, monkeypatch):
     usage = pack.training.teacher.stores.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(pack.training.teacher.stores.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
     with pytest.raises(
-        ValueError, match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 100.0 MB are"
+        ValueError,
+        match="bank_folder: the clips of the original model need 0.2 MB, 1.0 GB has to stay free, and 100.0 MB are on its",
     ):
         demo.train(tmp_path / "a.safetensors", teacher_clips=disk, steps=STEPS_FOR_ALL)
     pack.training.teacher.stores.ClipFiles(tmp_path, []).check_space(0)  # all of them are known
@@ -275,7 +276,7 @@ def test_disk_without_room_is_named(demo, tmp_path, pack, disk, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pack.training.teacher.stores, "write_atomically", full)
-    with pytest.raises(ValueError, match="bank_folder: the disk of .* is full; free some space"):
+    with pytest.raises(ValueError, match="^bank_folder: its disk is full; free some space"):
         demo.train(tmp_path / "b.safetensors", teacher_clips=disk)
 
 

@@ -8,7 +8,6 @@ can tell, the model with all that hangs on it, is told by the clips themselves: 
 import errno
 import hashlib
 import shutil
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ...adapters.lora_file import write_atomically
+from ...adapters.lora_file import remove_abandoned, write_atomically
+from ...sentences import reason
 from ..words import in_words
 from .clip import FRAMES, ClipKey, StoredFrames, TeacherClip, clip_of
 
 Value = TypeVar("Value")
 IDENTITY = "personalvideo_clip"
-ABANDONED = 3600.0  # seconds after which nobody is still writing a file
 LEFT_FREE = 10**9  # bytes of the disk, for the LoRA, its state and whoever else writes
 
 
@@ -134,7 +133,7 @@ class DiskStore(Generic[Value]):
         try:
             write_atomically(self.path(key), data)
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise _cannot_write(error) from error
 
     def __contains__(self, key: ClipKey) -> bool:
         return self._read(key, lambda file, path: True) is not None
@@ -149,15 +148,13 @@ class DiskStore(Generic[Value]):
         if size and size + LEFT_FREE > free:
             raise ValueError(
                 f"bank_folder: the clips of the original model need {in_words(size)}, {in_words(LEFT_FREE)} has to "
-                f"stay free, and {in_words(free)} are on the disk of {self.folder.parent}; free some space, choose "
-                "a folder on another disk, or lower bank_seeds."
+                f"stay free, and {in_words(free)} are on its disk; free some space, choose a folder on another disk, "
+                "or lower bank_seeds."
             )
 
     def sweep(self) -> None:
         """Remove what killed processes have left half written."""
-        for path in self.folder.glob(f".*{self.suffix}.*.tmp"):
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink(missing_ok=True)
+        remove_abandoned(self.folder, self.suffix)
 
     def path(self, key: ClipKey) -> Path:
         return self.folder / f"{self._identity(key)[:32]}{self.suffix}"
@@ -178,14 +175,14 @@ class DiskStore(Generic[Value]):
         prompt, seed = key
         return hashlib.sha256(f"{self.folder.name}\n{seed}\n{self.prompts[prompt]}".encode()).hexdigest()
 
-    def _cannot_write(self, error: OSError) -> ValueError:
-        folder = self.folder.parent
-        if error.errno == errno.ENOSPC:
-            return ValueError(
-                f"bank_folder: the disk of {folder} is full; free some space, choose a folder on another "
-                "disk, lower bank_seeds, or set teacher_bank to memory."
-            )
-        return ValueError(f"bank_folder: nothing can be written to {folder} ({error.strerror}); choose another folder.")
+
+def _cannot_write(error: OSError) -> ValueError:
+    if error.errno == errno.ENOSPC:
+        return ValueError(
+            "bank_folder: its disk is full; free some space, choose a folder on another disk, lower bank_seeds, or set "
+            "teacher_bank to memory."
+        )
+    return ValueError(f"bank_folder: nothing can be written to it ({reason(error)}); choose another folder.")
 
 
 class ClipFiles(DiskStore[TeacherClip]):
