@@ -111,7 +111,7 @@ def test_damaged_and_foreign_files_are_made_again(demo, tmp_path, disk):
     truncated.write_bytes(contents[truncated][:-1])
     save_file(load_file(foreign), foreign)
     swapped.write_bytes(contents[foreign])
-    abandoned, being_written = (swapped.with_name(f".{swapped.name}.{name}.tmp") for name in ("old", "new"))
+    abandoned, being_written = (swapped.with_name(f".{swapped.name}.{digit * 32}.tmp") for digit in "01")
     for path in (abandoned, being_written):
         path.write_bytes(b"half")
     os.utime(abandoned, (0, 0))
