@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .demo.load import register_loras
 from .nodes.apply_late_step_lora import ApplyLateStepLora
+from .nodes.estimate_training import EstimateTraining
 from .nodes.evaluate_video import EvaluateVideo
 from .nodes.load_demo import LoadDemo
 from .nodes.load_face_model import LoadFaceModel
@@ -30,6 +31,7 @@ class PersonalVideo(ComfyExtension):
             EvaluateVideo,
             LoadMotionModule,
             LoadDemo,
+            EstimateTraining,
         ]
 
 

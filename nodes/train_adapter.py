@@ -7,17 +7,14 @@ import comfy.model_management
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..prompts import has_trigger, parse
-from ..training.recipes import choose
 from ..training.run import TrainingRun
 from ..training.state import StepRecord
 from ..training.trainer import TrainingFailure
-from .bank_folder import bank_location
-from .lora_path import NEW_LORA, listed_name, lora_path
+from .lora_path import listed_name
 from .train_inputs import train_inputs
 from .train_progress import TrainProgress, side_by_side
 from .training_result import result_pictures
-from .video_latent import empty_latent
+from .training_run import training_run
 from .wire_types import CATEGORY, LoraModelType, LossMapType
 
 
@@ -51,49 +48,8 @@ class TrainAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        model,
-        clip,
-        vae,
-        identity,
-        prompts,
-        negative_prompt,
-        filename_prefix,
-        save_every,
-        preview_every,
-        existing_lora,
-        preset,
-        trigger_word,
-        teacher_bank,
-        bank_folder,
-        semantic_reward=None,
-        high_noise_model=None,
-        **values,
-    ) -> io.NodeOutput:
-        if clip is None:
-            raise ValueError("clip: the checkpoint has no text encoder; connect a Load CLIP node with the model's own.")
-        choice = choose(values, preset, model.model)
-        trigger_word = trigger_word.strip()
-        lines = parse(prompts)
-        _check_prompts(lines, trigger_word)
-        run = TrainingRun(
-            model=model,
-            clip=clip,
-            vae=vae,
-            identity=identity,
-            semantic_reward=semantic_reward,
-            prompts=lines,
-            negative_prompt=negative_prompt,
-            latent=empty_latent(model, vae, choice.width, choice.height, choice.length),
-            settings=choice.settings,
-            trigger_word=trigger_word,
-            lora_path=lora_path(filename_prefix, existing_lora),
-            resume=existing_lora != NEW_LORA,
-            save_every=save_every,
-            teacher_clips=bank_location(teacher_bank, bank_folder),
-            high_noise_model=high_noise_model,
-        )
+    def execute(cls, preview_every, **inputs) -> io.NodeOutput:
+        run, choice = training_run(**inputs)
         progress = TrainProgress(
             cls.hidden.unique_id, run.model.load_device, run.state.step, run.settings.steps, preview_every,
             keeps_clips=run.teacher_clips.reused,
@@ -116,21 +72,6 @@ class TrainAdapter(io.ComfyNode):
             result.lora, _loss_map(result.history), result.steps, side_by_side(result.before, result.after), report,
             ui=result_pictures(result) | {"text": [report]},
         )  # fmt: skip
-
-
-def _check_prompts(prompts: list[str], trigger_word: str) -> None:
-    if not trigger_word:
-        raise ValueError("trigger_word: it is empty; enter the word that stands for the person in the prompts.")
-    if len(prompts) < 2:
-        raise ValueError(
-            "prompts: at least 2 lines are needed, one to train on and one to keep for the preview; connect Simulated Prompts."
-        )
-    for prompt in prompts:
-        if not has_trigger(prompt, trigger_word):
-            raise ValueError(
-                f'prompts: "{prompt[:60]}" does not contain the trigger word {trigger_word}; '
-                "use Simulated Prompts, or write the trigger word into every line."
-            )
 
 
 def _saved(run: TrainingRun) -> str:

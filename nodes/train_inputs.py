@@ -38,7 +38,7 @@ def train_inputs() -> list[io.Input]:
             min=0,
             max=4096,
             step=8,
-            tooltip="Pixels of the training videos; 0 is the "
+            tooltip="Pixels of the training videos; 0: the preset's, with custom the "
             "model's usual width. Time and memory grow with it; faces under about 64 pixels teach little. "
             "A value that does not fit the model says which ones do.",
         ),
@@ -48,14 +48,15 @@ def train_inputs() -> list[io.Input]:
             min=0,
             max=4096,
             step=8,
-            tooltip="Pixels of the training videos; 0 is the model's usual height. Time and memory grow with it.",
+            tooltip="Pixels of the training videos; 0: the preset's, with custom the model's usual height. Time and memory "
+            "grow with it.",
         ),
         io.Int.Input(
             "length",
             default=0,
             min=0,
             max=513,
-            tooltip="Frames of the training videos, up to 513; 0 is the model's usual length. Time and "
+            tooltip="Frames of the training videos, up to 513; 0: the preset's, with custom the model's usual length. Time and "
             "memory grow with it. A value that does not fit the VAE says which ones do.",
         ),
         io.Int.Input(
@@ -63,8 +64,8 @@ def train_inputs() -> list[io.Input]:
             default=TrainingSettings.steps,
             min=0,
             max=100000,
-            tooltip="Training steps in all, one video each. More: a closer likeness, and longer in proportion. 0 "
-            "is the paper's number: 800 for AnimateDiff, 4000 for HunyuanVideo and other transformers.",
+            tooltip="Training steps in all, one video each. More: a closer likeness, and longer in proportion. "
+            "0: the preset's, with custom the paper's, 800 for AnimateDiff and 4000 for transformers.",
         ),
         io.Int.Input(
             "sampling_steps",
@@ -72,7 +73,7 @@ def train_inputs() -> list[io.Input]:
             min=0,
             max=200,
             tooltip="Sampling steps of a training video, up to 200; use what you sample with later. More is "
-            "slower. 0 is the model's usual number. The paper: 50.",
+            "slower. 0: the preset's, with custom the model's usual number. The paper: 50.",
         ),
         io.Float.Input(
             "cfg",
@@ -80,8 +81,8 @@ def train_inputs() -> list[io.Input]:
             min=0.0,
             max=30.0,
             step=0.1,
-            tooltip="Guidance scale, up to 30; use what you sample with later. 1 halves the time. 0 is the model's "
-            "usual value, which is 1 for models with embedded guidance (HunyuanVideo).",
+            tooltip="Guidance scale, up to 30; use what you sample with later. 1 halves the time. 0: the "
+            "preset's, with custom the model's usual value, which is 1 for models with embedded guidance (HunyuanVideo).",
         ),
         io.Combo.Input(
             "scheduler",
@@ -147,8 +148,8 @@ def train_inputs() -> list[io.Input]:
             max=1.0,
             step=1e-7,
             advanced=True,
-            tooltip="Of AdamW. Higher learns faster, and less steadily. 0 is the paper's: 1e-4 for "
-            "AnimateDiff, 2e-5 for HunyuanVideo and other transformers.",
+            tooltip="Of AdamW. Higher learns faster, and less steadily. 0: the preset's, with custom the "
+            "paper's, 1e-4 for AnimateDiff and 2e-5 for transformers.",
         ),
         io.Float.Input(
             "weight_decay",
@@ -188,7 +189,7 @@ def train_inputs() -> list[io.Input]:
             step=0.01,
             advanced=True,
             tooltip="Weight of keeping everything outside the head as the base model paints it, 0 to "
-            "100. Not in the paper; 1 to 2 keeps clothes and background still.",
+            "100. Not in the paper; on the demo 8 kept motion and background, which the presets quick and standard use.",
         ),
         io.Int.Input(
             "num_frames",

@@ -11,6 +11,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ..host.memory_use import MemoryUse
+from ..training.forecast import ESTIMATE
 from ..training.report import gist, mean, report
 from ..training.result import TrainingResult
 from ..training.run import COMPARISON
@@ -29,6 +30,8 @@ DROPPING = 0.6
 
 class TrainProgress:
     """Called after every training step; ``say`` and ``clips`` with what happens before and after training.
+
+    What the run will take stays below the lines until it trains.
 
     device: that the run trains on. step, total: training steps that are done, and that there will be.
     keeps_clips: the original model's clips stay for later runs. memory: in use. seconds: what each phase has taken; its
@@ -50,9 +53,11 @@ class TrainProgress:
         self._durations: list[float] = []
         self._recent: list[StepRecord] = []
         self._has_clips = False
+        self._estimate = ""
 
     def __call__(self, record: StepRecord, frames: tuple[Tensor, Tensor]) -> None:
         self.step += 1
+        self._estimate = ""  # from here on the time left is told
         self._recent = [*self._recent, record][-AVERAGED_STEPS:]
         duration, due = self._enter("Training")
         self._durations = [*self._durations, duration][-TIMED_STEPS:]
@@ -70,7 +75,9 @@ class TrainProgress:
         phase, colon, _ = line.partition(": ")
         named = colon and "." not in phase
         if not named or self._enter(phase)[1]:
-            self.text(line)
+            self.text(f"{line}\n{self._estimate}" if self._estimate else line)
+        if line.startswith(ESTIMATE):
+            self._estimate = line
         if self._phase == COMPARISON:
             self._drop_preview()
 
@@ -96,7 +103,7 @@ class TrainProgress:
         return report(result, self.seconds, self.memory.at_most)
 
     def text(self, line: str) -> None:
-        PromptServer.instance.send_progress_text(line, self.node_id)
+        send_text(line, self.node_id)
 
     def _enter(self, phase: str) -> tuple[float, bool]:
         """Seconds since the last message came, and whether this one should be shown."""
@@ -145,6 +152,11 @@ class TrainProgress:
             f"Training: step {self.step} of {self.total}, {in_time(left)} left; "
             f"similarity {similarity:.2f}, loss {loss:.3f}, faces found {faces:.0%}, {self.memory}"
         )
+
+
+def send_text(line: str, node_id: str) -> None:
+    """Show it on the node."""
+    PromptServer.instance.send_progress_text(line, node_id)
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from .words import in_time, in_words
 
 SHORT = 5.0
 """Seconds below which a job is done twice: the first call of a GPU also loads its kernels."""
+ESTIMATE = "Estimate: about"  # how the sentence begins
 HEAD = 0.4  # of the shorter side: the face that is looked at
 
 
@@ -48,7 +49,7 @@ class Forecast:
     def __str__(self) -> str:
         clips, steps = self.clips * self.timing.clip, self.steps * self.timing.step
         return (
-            f"Estimate: about {in_time(self.seconds)}; {in_time(clips)} for {self.clips} clips of the original model, "
+            f"{ESTIMATE} {in_time(self.seconds)}; {in_time(clips)} for {self.clips} clips of the original model, "
             f"{in_time(steps)} for {self.steps} training steps; {in_words(self.memory)} of memory; {in_words(self.disk)} on disk"
         )
 

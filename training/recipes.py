@@ -63,8 +63,8 @@ RECIPES = {
     # head has 13.
     "wan": Recipe(384, 320, 8, 6.0),
     # 14B of Wan 2.1, and the low-noise expert of Wan 2.2: 4 steps at cfg 1 are what the distilled LoRA (lightx2v) is made
-    # for, and the window is the last one. 60 x 48 cells: a close-up's head has 16.
-    "wan22_14b": Recipe(480, 384, 4, 1.0),
+    # for, and the window is the last one. 56 x 40 cells: a close-up's head has 13. Larger ones take more than 22 GB.
+    "wan22_14b": Recipe(448, 320, 4, 1.0),
     # A cell is 16 pixels, so that a close-up's head of 160 has 10. Not distilled: the family's own cfg.
     "wan22_5b": Recipe(512, 448, 8, 5.0),
     # A cell is 32 pixels: even at this size only a face that fills the picture has 10. Not distilled: the family's own cfg.

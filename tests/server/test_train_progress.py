@@ -238,3 +238,13 @@ def test_time_left_of_a_resumed_run_is_that_of_its_own_steps(watched):
     run.say("Training: from step 900 to 1000", 100)
     run.step(2)
     assert run.left == "3 min left"  # 99 steps of 2 s
+
+
+def test_what_the_run_will_take_is_said_before_the_clips_and_stays_until_it_trains(finished):
+    _, events = finished
+    said = texts(events)
+    first = next(number for number, line in enumerate(said) if line.startswith("Estimate: about"))
+    clips = [line for line in said if line.startswith("Original model's clips")]
+    steps = [line for line in said if line.startswith("Training: step")]
+    assert said.index(clips[0]) > first
+    assert all(line.endswith("\n" + said[first]) for line in clips) and not any("Estimate" in line for line in steps)
