@@ -27,8 +27,8 @@ def late_step_callback(
 
     Call it after ``set_adapters``, whose strength it keeps, and pass the result as ``callback_on_step_end``.
     start_percent, end_percent: the window, where 0 is pure noise and 1 the end; see ``window_of``. shift: that of a flow
-    schedule, by default the scheduler's own. Raises ValueError if the adapter is missing or merged, if the window is
-    empty or not in 0..1, or if the scheduler's noise levels cannot be determined.
+    schedule, by default the scheduler's own. Raises ValueError if the adapter is missing or merged, if the window does not
+    rise within 0..1, or if the scheduler's noise levels cannot be determined.
     """
     if not 0 <= start_percent <= end_percent <= 1:
         raise ValueError(f"start_percent, end_percent: {start_percent:g} and {end_percent:g} must rise from 0 to 1.")
@@ -132,7 +132,7 @@ def _shift(scheduler) -> float:
     if config.get("use_flow_sigmas"):
         shift = config.get("flow_shift")
     else:
-        shift = scheduler.shift if hasattr(type(scheduler), "shift") else config.get("shift")  # set_shift does not change the config
+        shift = scheduler.shift if hasattr(type(scheduler), "shift") else config.get("shift")  # set_shift leaves the config
     if shift is None or config.get("use_dynamic_shifting"):
         raise ValueError(
             f"shift: {type(scheduler).__name__} does not tell the shift of its schedule; "
