@@ -311,9 +311,7 @@ class TrainingRun:
             save_lora(self.lora_path, self.lora())
             save_state(state_path(self.lora_path), self.state)
         except OSError as error:
-            full = error.errno == errno.ENOSPC
-            remedy = "free some space on the disk of its folder" if full else "see to it that its folder can be written to"
-            raise ValueError(f"filename_prefix: {self.lora_path.name} cannot be written ({reason(error)}); {remedy}.") from error
+            raise _cannot_write(self.lora_path.name, error) from error
         self.saved_steps = self.state.step
 
     @property
@@ -359,6 +357,16 @@ class TrainingRun:
         with torch.inference_mode():
             conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
         return as_normal_tensors(conditioning)
+
+
+def _cannot_write(name: str, error: OSError) -> ValueError:
+    if error.errno == errno.ENOSPC:
+        return ValueError(
+            f"filename_prefix: {name} cannot be written ({reason(error)}); free some space on the disk of its folder."
+        )
+    return ValueError(
+        f"filename_prefix: {name} cannot be written ({reason(error)}); see to it that its folder can be written to."
+    )
 
 
 @contextmanager
