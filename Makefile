@@ -15,7 +15,7 @@ KNOWN ?=
 WORKERS ?= 2
 RUN := .venv/bin/python
 
-.PHONY: help setup test test-browser screenshots demo gradients faces ablations bench clean
+.PHONY: help setup test test-browser screenshots demo gradients faces ablations bench cost clean
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -47,6 +47,9 @@ ablations: setup ## the paper's ablations on the demo world: see output/ablation
 
 bench: setup ## speed and memory against the paper's loop: see benchmarks/results/speed.json (about 15 minutes)
 	@$(RUN) -m benchmarks.speed.speed
+
+cost: setup ## operations, hours and memory of one person in every family: see benchmarks/results/cost.json (about 15 minutes)
+	@$(RUN) -m benchmarks.cost.cost
 
 clean: ## remove .venv, .host and output
 	rm -rf .venv .host output

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import comfy.ldm.cogvideo.vae
+import comfy.ldm.hunyuan_video.vae_refiner
+import comfy.ldm.lightricks.vae.causal_video_autoencoder
 import comfy.ldm.wan.vae
+import comfy.ldm.wan.vae2_2
 import comfy.model_management
 import comfy.sd
 import comfy.supported_models
@@ -16,6 +20,7 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
+from torch import nn
 
 from devkit import tiny_models, tiny_vaes
 
@@ -28,7 +33,7 @@ TILE = 2**22
 
 @dataclass(frozen=True)
 class FullModel:
-    """family: of tiny_models. sizes: what the full model has otherwise than the tiny one. vae(dtype) -> VAE.
+    """family: of tiny_models. sizes: what the full model has otherwise than the tiny one. vae() -> network of its VAE.
     tokens: of a prompt. motion: with motion modules."""
 
     name: str
@@ -39,22 +44,42 @@ class FullModel:
     motion: bool = False
 
 
-def wan_vae(dtype: torch.dtype):
+def wan_vae() -> nn.Module:
     config = dict(z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[], temperal_downsample=[False, True, True])
-    return tiny_vaes.load(comfy.ldm.wan.vae.WanVAE(dim=96, **config), dtype)
+    return comfy.ldm.wan.vae.WanVAE(dim=96, **config)
 
 
-def hunyuan_vae(dtype: torch.dtype):
-    config = dict(double_z=True, z_channels=16, resolution=256, in_channels=3, out_ch=3, ch=128, ch_mult=[1, 2, 4, 4],
-                  num_res_blocks=2, attn_resolutions=[], dropout=0.0, conv3d=True, time_compress=4)  # fmt: skip
-    return tiny_vaes.load(comfy.sd.AutoencoderKL(ddconfig=config, embed_dim=16), dtype)
+def wan22_vae() -> nn.Module:
+    config = dict(z_dim=48, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[], temperal_downsample=[False, True, True])
+    return comfy.ldm.wan.vae2_2.WanVAE(dim=160, **config)
 
 
-def image_vae(dtype: torch.dtype):
-    config = dict(double_z=True, z_channels=4, resolution=256, in_channels=3, out_ch=3, ch=128, ch_mult=[1, 2, 4, 4],
-                  num_res_blocks=2, attn_resolutions=[], dropout=0.0)  # fmt: skip
-    return tiny_vaes.load(comfy.sd.AutoencoderKL(ddconfig=config, embed_dim=4), dtype)
+def hunyuan_vae() -> nn.Module:
+    return comfy.sd.AutoencoderKL(ddconfig=_KL | dict(z_channels=16, conv3d=True, time_compress=4), embed_dim=16)
 
+
+def hunyuan15_vae() -> nn.Module:
+    module, network = comfy.ldm.hunyuan_video.vae_refiner, nn.Module()
+    config = dict(in_channels=3, out_channels=3, z_channels=32, block_out_channels=[128, 256, 512, 1024, 1024],
+                  num_res_blocks=2, ffactor_spatial=16, ffactor_temporal=4)  # fmt: skip
+    network.encoder, network.decoder = module.Encoder(**config), module.Decoder(**config)
+    return network
+
+
+def ltx_vae() -> nn.Module:
+    return comfy.ldm.lightricks.vae.causal_video_autoencoder.VideoVAE(version=2)
+
+
+def cogvideo_vae() -> nn.Module:
+    return comfy.ldm.cogvideo.vae.AutoencoderKLCogVideoX(latent_channels=16)
+
+
+def image_vae() -> nn.Module:
+    return comfy.sd.AutoencoderKL(ddconfig=_KL | dict(z_channels=4), embed_dim=4)
+
+
+_KL = dict(double_z=True, resolution=256, in_channels=3, out_ch=3, ch=128, ch_mult=[1, 2, 4, 4], num_res_blocks=2,
+           attn_resolutions=[], dropout=0.0)  # fmt: skip
 
 MODELS = {
     model.name: model
@@ -64,6 +89,12 @@ MODELS = {
                   dict(hidden_size=3072, num_heads=24, depth=20, depth_single_blocks=40), hunyuan_vae, 256),
         FullModel("Wan 2.1 1.3B", "wan21", dict(dim=1536, num_heads=12, ffn_dim=8960, num_layers=30), wan_vae, 512),
         FullModel("Wan 2.1 14B", "wan21", dict(dim=5120, num_heads=40, ffn_dim=13824, num_layers=40), wan_vae, 512),
+        FullModel("HunyuanVideo 1.5", "hunyuan_video_15", dict(hidden_size=2048, num_heads=16, depth=54), hunyuan15_vae, 256),
+        FullModel("Wan 2.2 5B", "wan22_5b", dict(dim=3072, num_heads=24, ffn_dim=14336, num_layers=30), wan22_vae, 512),
+        FullModel("LTX-Video 2B", "ltxv",
+                  dict(cross_attention_dim=2048, num_attention_heads=32, num_layers=28), ltx_vae, 256),
+        FullModel("CogVideoX 5B", "cogvideox", dict(num_attention_heads=48, time_embed_dim=512, num_layers=42),
+                  cogvideo_vae, 226),
     )
 }  # fmt: skip
 
@@ -116,7 +147,7 @@ def unfilled(full: FullModel, weights: torch.dtype, compute: torch.dtype | None)
 def vae(full: FullModel, tiny: bool):
     if tiny:
         return tiny_vaes.VAES[TINY_VAES[full.family]].build()
-    return full.vae(torch.bfloat16)
+    return tiny_vaes.load(full.vae(), torch.bfloat16)
 
 
 def write_tiny_vae(latent_format) -> None:

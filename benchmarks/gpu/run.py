@@ -5,9 +5,8 @@ import zlib
 from dataclasses import replace
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from benchmarks.cost.operations import Operations
 from benchmarks.gpu import models as gpu_models
 from benchmarks.speed.world import SETTINGS, inside_training, show_faces
 from devkit.demo_world import DemoWorld
@@ -49,20 +48,6 @@ class RandomText:
 
     def encode_from_tokens_scheduled(self, prompt: str) -> list:
         return gpu_models.conditioning(self.full, zlib.crc32(prompt.encode()), self.tiny)
-
-
-class Operations(TorchDispatchMode):
-    """Counts as PyTorch's FlopCounterMode does, which cannot follow modules into a block that is computed again."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **kwargs or {})
-        if formula := flop_registry.get(function._overloadpacket):
-            self.count += formula(*args, **kwargs or {}, out_val=out)
-        return out
 
 
 def with_motion(pack, full: gpu_models.FullModel, model):
@@ -119,7 +104,7 @@ def estimated(pack, setting, free: float) -> dict:
     settings = replace(demo.settings, **SETTINGS | {"cfg": architectures.defaults_of(model.model).cfg})
     parts = demand_module.RunParts(
         model=model, architecture=architectures.architecture_of(model.model),
-        decoder=pack.training.decoding.frame_decoder.FrameDecoder(full.vae(torch.bfloat16), torch.device("cpu")),
+        decoder=pack.training.decoding.frame_decoder.FrameDecoder(gpu_models.vae(full, False), torch.device("cpu")),
         networks=[], face_model=demo.face_model, semantic_reward=demo.semantic_reward,
         adapter=low_rank.LowRankAdapter.create(architectures.find_targets(model.model), settings.rank, settings.alpha, 0),
         settings=settings, gradient_steps=settings.gradient_steps,
