@@ -65,9 +65,11 @@ def demo(pack):
 
 
 @pytest.fixture
-def untimed(pack, monkeypatch):
+def untimed(pack):
     """Runs without the steps that are timed for the estimate, so that model calls count from the first of the training."""
-    monkeypatch.setattr(pack.training.run, "timed", lambda *arguments: pack.training.forecast.Timing(0.0, 0.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack.training.run, "timed", lambda *arguments: pack.training.forecast.Timing(0.0, 0.0))
+        yield
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Overflowing:
         return [scaled / record.loss for scaled, record in zip(self.scales, run.state.history)]
 
 
-def test_a_step_that_overflows_is_left_out_and_the_scale_halved(demo, tmp_path, pack, monkeypatch):
+def test_a_step_that_overflows_is_left_out_and_the_scale_halved(untimed, demo, tmp_path, pack, monkeypatch):
     overflowing = Overflowing(pack, monkeypatch, at=(1,))
     weights = []
 
@@ -56,7 +56,7 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved(demo, tmp_path, 
     assert overflowing.factors(run) == pytest.approx([2.0**14, 2.0**14, 2.0**13, 2.0**13])
 
 
-def test_a_resumed_run_goes_on_with_the_scale(demo, tmp_path, pack, monkeypatch):
+def test_a_resumed_run_goes_on_with_the_scale(untimed, demo, tmp_path, pack, monkeypatch):
     path = tmp_path / "a.safetensors"
     Overflowing(pack, monkeypatch, at=(0,))
     demo.train(path, steps=2)
@@ -66,7 +66,7 @@ def test_a_resumed_run_goes_on_with_the_scale(demo, tmp_path, pack, monkeypatch)
     assert again.scales[0] / run.state.history[2].loss == pytest.approx(2.0**13)
 
 
-def test_ten_overflows_in_a_row_end_the_run_and_nine_do_not(demo, tmp_path, pack, monkeypatch):
+def test_ten_overflows_in_a_row_end_the_run_and_nine_do_not(untimed, demo, tmp_path, pack, monkeypatch):
     prompts = [PROMPTS[0], PROMPTS[-1]]
     Overflowing(pack, monkeypatch, at=range(9))
     assert demo.train(tmp_path / "a.safetensors", steps=10, gradient_steps=1, prompts=prompts).state.step == 10

@@ -41,10 +41,10 @@ def test_checkpoints_without_vae_or_text_encoder_are_refused(demo):
     for vae in (None, comfy.sd.VAE(sd={})):
         with pytest.raises(ValueError, match="^vae: the checkpoint has none; connect a Load VAE node"):
             demo.pack.nodes.video_latent.empty_latent(demo.model, vae, 64, 64, 5)
-    node = demo.pack.nodes.train_adapter.TrainAdapter
-    nothing = dict.fromkeys(name for name in inspect.signature(node.execute).parameters if name != "settings")
+    training_run = demo.pack.nodes.training_run.training_run
+    nothing = dict.fromkeys(name for name in inspect.signature(training_run).parameters if name != "values")
     with pytest.raises(ValueError, match="^clip: the checkpoint has no text encoder; connect a Load CLIP node"):
-        node.execute(**nothing | {"model": demo.model, "vae": demo.vae})
+        training_run(**nothing | {"model": demo.model, "vae": demo.vae})
 
 
 @pytest.mark.parametrize(
