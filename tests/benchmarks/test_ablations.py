@@ -186,7 +186,7 @@ def test_a_row_of_every_kind_of_training(world, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reconstruction.safetensors", "t2i.safetensors"]
 
 
-def test_without_the_teachers_faces_the_students_are_rewarded(world, tmp_path, monkeypatch):
+def test_without_the_teachers_faces_the_students_are_rewarded(untimed, world, tmp_path, monkeypatch):
     objective, rewarded = world.pack.training.objective, []
     loss = objective.identity_consistency_loss
 
