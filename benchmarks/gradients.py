@@ -1,10 +1,10 @@
-"""How exact are the gradients that the host gives: every family, every way of checkpointing, against finite differences.
+"""How exact the gradients through the host are, for every family and way of checkpointing, by finite differences.
 
     make gradients          (prints the table, writes benchmarks/results/gradients.json)
 
-A random adapter on a tiny random model of each family; the loss is a random linear function of the
-video's latents after the last two of eight sampling steps. Finite differences go along the whole
-gradient and along that of every second parameter, and the worse of both counts.
+A tiny random model of each family has a random adapter. The loss is a random linear function of the video's latents after
+the last two of eight sampling steps. Finite differences go along the whole gradient and along that of every second
+parameter, and the worse of the two counts.
 """
 
 import json
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def measured(base: Path) -> list[dict]:
-    """A row for each family and mode, printed as they come."""
+    """A row for each family and mode, printed as it comes."""
     open_host(base)
     logging.disable(logging.WARNING)
     pack = load_pack(base)

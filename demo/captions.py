@@ -1,4 +1,4 @@
-"""What happens in a clip, in words: scenes, shirts, motions, the caption grammar and its tokens."""
+"""What happens in a clip, in words: the scenes, shirts and motions, the grammar of captions, and its tokens."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MAX_WORDS = 20
 
 
 def caption(scene: int, shirt: int, motion: int, subject: str = "person") -> str:
-    """``a person on the beach, wearing a red shirt, moving left``."""
+    """A caption, such as "a person on the beach, wearing a red shirt, moving left"."""
     where, how = SCENES[SCENE_NAMES[scene]], MOTIONS[MOTION_NAMES[motion]]
     return f"a {subject} {where}, wearing a {SHIRTS[shirt]} shirt, {how}"
 
 
 def parse(text: str) -> tuple[int, int, int]:
-    """The scene, shirt and motion that a caption of this grammar names."""
+    """The numbers of the scene, shirt and motion that a caption of this grammar names."""
     scene = next(i for i, words in enumerate(SCENES.values()) if words in text)
     shirt = next(i for i, colour in enumerate(SHIRTS) if f"wearing a {colour} shirt" in text)
     motion = next(i for i, words in enumerate(MOTIONS.values()) if words in text)
@@ -62,7 +62,7 @@ _INDEX = {word: index for index, word in enumerate(VOCABULARY)}
 
 
 def tokenise(texts: list[str]) -> Tensor:
-    """Texts to word numbers [N, MAX_WORDS]; 0 pads, 1 stands for a word outside the vocabulary."""
+    """The word numbers [N, MAX_WORDS] of N texts; 0 pads, and 1 stands for a word outside the vocabulary."""
     tokens = torch.zeros(len(texts), MAX_WORDS, dtype=torch.long)
     for row, text in zip(tokens, texts):
         words = _words(text)[:MAX_WORDS]

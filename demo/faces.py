@@ -14,13 +14,13 @@ PRESENCE_THRESHOLD = 0.5
 
 
 class DemoFaceModel(FaceModel):
-    """Locator and one recognizer of the demo world; frames of any size, one person a frame."""
+    """The locator and one recognizer of the demo world, for frames of any size with one person in each."""
 
     finder = "locator"
     licence = "Apache-2.0 (made by this project from drawn people)"
     crop_size = CROP_SIZE
     minimum_face = CROP_SIZE // 2
-    same_person = 0.6  # drawn people: pictures of one have 0.67 and more, of two 0.53 and less
+    same_person = 0.6  # pictures of one drawn person have at least 0.67, pictures of two at most 0.53
 
     def __init__(self, name: str, locator: nn.Module, recognizer: nn.Module):
         self.name = name
@@ -54,7 +54,7 @@ def _to_world_size(frames: Tensor) -> Tensor:
 
 
 def head_face(head: Tensor, height: int, width: int, score: float) -> Face:
-    """A head (cx, cy, s) in -1..1 coordinates -> its crop transform and box in pixels."""
+    """The crop transform and the box, in pixels, of a head (cx, cy, s) in coordinates of -1..1."""
     cx, cy, s = head.tolist()
     cy = cy - 0.05 * s
     scale_x, scale_y = width / 2, height / 2

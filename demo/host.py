@@ -1,8 +1,7 @@
 """The demo's networks as the host's own MODEL, CLIP and VAE.
 
-The video network is stored with the demo's 8 latent channels and 128 text
-dimensions. It is zero-padded to the sizes of Wan 2.1 here, so that the host's
-stock loader recognises it and every node that takes a Wan model takes it too.
+The video network is stored with the demo's 8 latent channels and 128 text dimensions. Here it is padded with zeros to the
+sizes of Wan 2.1, so that the host's own loader recognises it and every node that takes a Wan model takes it too.
 """
 
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from .networks import LATENT_CHANNELS, LATENT_SCALE, FrameVAE, TextEncoder
 
 WAN_CHANNELS = 16
 WAN_TEXT_DIM = 4096
-SHIFT = 8.0  # puts the last quarter of the steps at sigma <= 0.73, where faces are still undecided
+SHIFT = 8.0  # with it the last quarter of the steps begins at sigma 0.73, where faces are still undecided
 
 
 class DemoSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
@@ -29,7 +28,7 @@ class DemoSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_s
 
 
 def build_model(state: dict[str, Tensor]) -> ModelPatcher:
-    """MODEL from the demo's Wan weights, through the host's loader."""
+    """The MODEL with the demo's Wan weights, made by the host's loader."""
     model = comfy.sd.load_diffusion_model_state_dict(
         _pad_to_wan(state), model_options={"dtype": torch.float32}, disable_dynamic=True
     )
@@ -40,13 +39,13 @@ def build_model(state: dict[str, Tensor]) -> ModelPatcher:
 
 
 def build_clip(encoder: TextEncoder) -> comfy.sd.CLIP:
-    """CLIP around the demo's word-level text encoder."""
+    """The CLIP around the demo's word-level text encoder."""
     target = SimpleNamespace(params={"encoder": encoder}, clip=_HostTextModel, tokenizer=_HostTokenizer)
     return comfy.sd.CLIP(target, parameters=sum(parameter.numel() for parameter in encoder.parameters()))
 
 
 def build_vae(network: FrameVAE) -> comfy.sd.VAE:
-    """VAE around the demo's per-frame autoencoder, with Wan's latent statistics."""
+    """The VAE around the demo's per-frame autoencoder, with Wan's latent statistics."""
     vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.ones(())}, dtype=torch.float32)
     vae.first_stage_model = _HostFrameVAE(network).eval()
     vae.patcher = ModelPatcher(
@@ -95,10 +94,10 @@ class _HostTextModel(nn.Module):
         self.encoder = encoder.to(device).eval()
 
     def set_clip_options(self, options) -> None:
-        """Nothing to set: the encoder has one layer, and the host moves its weights."""
+        """Do nothing, as the encoder has one layer and the host moves its weights."""
 
     def reset_clip_options(self) -> None:
-        """See ``set_clip_options``."""
+        """Do nothing; see ``set_clip_options``."""
 
     def encode_token_weights(self, tokens):
         words = torch.tensor([[word for word, _ in tokens["words"][0]]], device=self.encoder.places.device)
@@ -115,11 +114,11 @@ class _HostFrameVAE(nn.Module):
         self.latent_format = comfy.latent_formats.Wan21()
 
     def encode(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W] in -1..1 -> latents [B, 16, T, H/8, W/8] with Wan's statistics."""
+        """The latents [B, 16, T, H/8, W/8], with Wan's statistics, of ``video`` [B, 3, T, H, W] in -1..1."""
         latents = self.network.encode(video)
         padding = (0, 0) * 3 + (0, WAN_CHANNELS - LATENT_CHANNELS)
         return self.latent_format.process_out(F.pad(latents, padding))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Inverse of ``encode``, not clamped."""
+        """The video [B, 3, T, H, W] of ``latents``, about in -1..1 but not clamped."""
         return self.network.decode(self.latent_format.process_in(latents)[:, :LATENT_CHANNELS])

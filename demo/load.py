@@ -1,4 +1,4 @@
-"""The demo's models as the nodes hand them out, from the weights in ``demo/weights``."""
+"""The demo's models in the form in which nodes hand them out, from the weights in ``demo/weights``."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ LORAS = Path(__file__).parent / "loras"
 
 
 def register_loras() -> None:
-    """Show the bundled style and identity LoRAs in every LoRA list of the host."""
+    """Make every LoRA list of the host show the bundled style and identity LoRAs."""
     folder_paths.add_model_folder_path("loras", str(LORAS))
 
 
@@ -32,7 +32,7 @@ def load_vae() -> comfy.sd.VAE:
 
 
 def load_face_model(role: str) -> DemoFaceModel:
-    """The face model of ``role`` "reward" or "judge": same locator, different recognizers."""
+    """The face model for ``role``, "reward" or "judge"; both have the same locator and different recognizers."""
     recognizer = {"reward": weights.reward_recognizer, "judge": weights.judge_recognizer}[role]
     name = "demo" if role == "reward" else "demo judge"
     return DemoFaceModel(name, weights.locator(), recognizer())

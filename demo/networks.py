@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .captions import MAX_WORDS, VOCABULARY
 
 LATENT_CHANNELS = 8
-LATENT_SCALE = 8  # pixels a latent cell, in height and width
+LATENT_SCALE = 8  # the side of a latent cell in pixels
 TEXT_DIM = 128
 
 
@@ -26,9 +26,9 @@ class Residual(nn.Module):
 
 
 class FrameVAE(nn.Module):
-    """Every frame by itself to a latent of 1/8 the size with 8 channels, normalised to mean 0 and deviation 1.
+    """Encodes each frame by itself to a latent of 1/8 its size with 8 channels, normalised to mean 0 and deviation 1.
 
-    In training it is regularised by noise on the latents, so it encodes to a point.
+    Noise on the latents regularises it in training, so an encoding is a point and not a distribution.
     """
 
     def __init__(self, widths: tuple[int, int, int] = (32, 64, 96)):
@@ -70,14 +70,14 @@ class FrameVAE(nn.Module):
         return self.mean.view(1, -1, 1, 1, 1), self.deviation.view(1, -1, 1, 1, 1)
 
     def encode(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W] in -1..1 to normalised latents [B, 8, T, H/8, W/8]."""
+        """The normalised latents [B, 8, T, H/8, W/8] of ``video`` [B, 3, T, H, W] in -1..1."""
         frames = video.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         latents = self.encoder(frames).unflatten(0, (-1, video.shape[2])).transpose(1, 2)
         mean, deviation = self._statistics()
         return (latents - mean) / deviation
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents [B, 8, T, h, w] to [B, 3, T, 8h, 8w], about -1..1 (not clamped)."""
+        """The video [B, 3, T, 8h, 8w], about in -1..1 but not clamped, of normalised ``latents`` [B, 8, T, h, w]."""
         mean, deviation = self._statistics()
         cells = (latents * deviation + mean).transpose(1, 2).flatten(0, 1)
         frames = self.decoder(cells.contiguous(memory_format=torch.channels_last))
@@ -85,7 +85,7 @@ class FrameVAE(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Word numbers [B, 20] to word vectors [B, 20, 128], zero where there is no word."""
+    """Turns word numbers [B, 20] into word vectors [B, 20, 128], which are zero where there is no word."""
 
     def __init__(self, dim: int = TEXT_DIM):
         super().__init__()

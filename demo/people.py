@@ -1,4 +1,4 @@
-"""Who a cartoon person is: eleven identity parameters with a strong visible meaning."""
+"""Who a cartoon person is: eleven parameters of identity, each of them plainly visible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN_PEOPLE_SEED = 20251122  # chosen before anything was trained
 
 @dataclass
 class People:
-    """N people: one long tensor [N] per attribute, and ``shape`` [N, 6] in 0..1 (see SHAPES)."""
+    """N people: a tensor of integers [N] for each attribute, and ``shape`` [N, 6] in 0..1, see SHAPES."""
 
     hair_colour: Tensor
     hair_style: Tensor
@@ -49,14 +49,14 @@ class People:
         return People(*(getattr(self, field.name).repeat_interleave(times, 0) for field in fields(self)))
 
     def look(self) -> Tensor:
-        """One number [N] for each combination of the five attributes (864 combinations)."""
+        """The number [N] of each person's combination of the five attributes, of which there are 864."""
         code = torch.zeros(len(self), dtype=torch.long)
         for name, values in ATTRIBUTES.items():
             code = code * len(values) + getattr(self, name)
         return code
 
     def skin(self) -> Tensor:
-        """Skin tone [N], 0 = light, 1 = dark."""
+        """The skin tone [N] from 0, light, to 1, dark."""
         return self.shape[:, 0]
 
     def describe(self, index: int) -> dict[str, str | float]:
@@ -80,7 +80,7 @@ def shown_people() -> People:
 
 
 def sample_people(count: int, generator: torch.Generator) -> People:
-    """People for training and tests; none has the five attributes of one of the shown people."""
+    """Random people for training and tests, none of whom has the five attributes of one of the shown people."""
     reserved = shown_people().look()
     people = _draw(count, generator)
     while (clash := torch.isin(people.look(), reserved)).any():

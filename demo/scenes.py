@@ -7,15 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-SIZE = 64  # pixels, height and width of a frame
-PIXEL = 2.2 / SIZE  # width of a soft edge in frame coordinates (-1..1)
+SIZE = 64  # the height and width of a frame in pixels
+PIXEL = 2.2 / SIZE  # the width of a soft edge in frame coordinates (-1..1)
 
 _AXIS = (torch.arange(SIZE) + 0.5) / SIZE * 2 - 1
 Y, X = torch.meshgrid(_AXIS, _AXIS, indexing="ij")
 
 
 def edge(distance: Tensor, pixel=PIXEL) -> Tensor:
-    """Coverage 0..1 of a shape from its signed distance (positive inside)."""
+    """How much of each pixel a shape covers, in 0..1, from its signed distance, which is positive inside."""
     return (distance / pixel + 0.5).clamp(0, 1)
 
 

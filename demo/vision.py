@@ -1,6 +1,6 @@
-"""Small networks that look at frames: head locator, recognizers, attribute classifier, image-text scorer.
+"""Small networks that look at frames: the head locator, recognizers, attribute classifier and image-text scorer.
 
-All take pictures [N, 3, H, W] in 0..1.
+All of them take pictures [N, 3, H, W] in 0..1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, ac
 
 
 def _strided(widths: tuple[int, ...]) -> nn.Sequential:
-    """Each layer halves the picture."""
+    """Convolutions with these ``widths``, each of which halves the picture."""
     return nn.Sequential(*(_convolution(a, b, stride=2) for a, b in zip((3, *widths), widths)), nn.Flatten())
 
 
@@ -48,7 +48,7 @@ class _PatchLayer(nn.Module):
 
 
 class Trunk(nn.Module):
-    """A head crop [N, 3, 40, 40] to an embedding [N, dim] of length 1."""
+    """Turns head crops [N, 3, 40, 40] into embeddings [N, dim] of length 1."""
 
     def __init__(self, body: nn.Module, features: int, dim: int):
         super().__init__()
@@ -59,13 +59,13 @@ class Trunk(nn.Module):
 
 
 def strided_trunk(dim: int = 64) -> Trunk:
-    """Strided convolutions with skips, 3 x 3 places at the end."""
+    """A trunk of strided convolutions with skips, which ends at 3 x 3 places."""
     widths = (3, 32, 64, 96, 112)
     return Trunk(nn.Sequential(*(_SkipLayer(a, b) for a, b in zip(widths, widths[1:]))), widths[-1] * 9, dim)
 
 
 def pooled_trunk(dim: int = 64) -> Trunk:
-    """Average pooling and GELU, a wide first kernel, 3 x 3 places at the end."""
+    """A trunk with average pooling, GELU and a wide first kernel, which ends at 3 x 3 places."""
     layers, inputs = [], 3
     for outputs, kernel in ((24, 5), (48, 3), (80, 3), (112, 3)):
         layers += [_convolution(inputs, outputs, kernel, activation=nn.GELU()), nn.AvgPool2d(2, ceil_mode=True)]
@@ -74,7 +74,7 @@ def pooled_trunk(dim: int = 64) -> Trunk:
 
 
 def patch_trunk(dim: int = 96, width: int = 80, layers: int = 5) -> Trunk:
-    """Patches of 6 x 6 pixels every 4 pixels, then residual layers at that one size."""
+    """A trunk that takes patches of 6 x 6 pixels every 4 pixels, with residual layers that keep that size."""
     body = nn.Sequential(
         nn.Conv2d(3, width, 6, stride=4, padding=1),
         *(_PatchLayer(width) for _ in range(layers)),
@@ -86,7 +86,7 @@ def patch_trunk(dim: int = 96, width: int = 80, layers: int = 5) -> Trunk:
 
 
 class RewardRecognizer(nn.Module):
-    """Two trunks side by side: the cosine of two of its embeddings is the mean of both trunks' cosines."""
+    """Two trunks side by side, so that the cosine of two embeddings is the mean of both trunks' cosines."""
 
     def __init__(self):
         super().__init__()
@@ -97,7 +97,7 @@ class RewardRecognizer(nn.Module):
 
 
 class JudgeRecognizer(nn.Module):
-    """For figures only, never a reward: shares neither architecture nor training people with the reward."""
+    """The recognizer for figures, never a reward; it shares neither architecture nor training people with the reward's."""
 
     def __init__(self):
         super().__init__()
@@ -108,7 +108,7 @@ class JudgeRecognizer(nn.Module):
 
 
 class Locator(nn.Module):
-    """Frames [N, 3, 64, 64] to the head's box [N, 3] = (cx, cy, s) and a logit [N] that there is a person."""
+    """Finds in frames [N, 3, 64, 64] the head's box [N, 3], (cx, cy, s), and a logit [N] that there is a person."""
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64)):
         super().__init__()
@@ -123,7 +123,7 @@ class Locator(nn.Module):
 
 
 class AttributeClassifier(nn.Module):
-    """Head crops [N, 3, 40, 40] to logits [N, values] for each attribute, and the skin tone [N] (0 light, 1 dark)."""
+    """Gives head crops [N, 3, 40, 40] logits [N, values] for each attribute, and a skin tone [N] from 0, light, to 1, dark."""
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 80)):
         super().__init__()
@@ -140,7 +140,7 @@ class AttributeClassifier(nn.Module):
 
 
 class Scorer(nn.Module):
-    """CLIP for the demo world: frames and captions to embeddings of length 1; it reads scene and shirt."""
+    """The demo world's CLIP, which embeds frames and captions with length 1; it reads the scene and the shirt."""
 
     def __init__(self, dim: int = 48, widths: tuple[int, ...] = (24, 48, 64, 96)):
         super().__init__()
@@ -153,11 +153,11 @@ class Scorer(nn.Module):
         return F.normalize(self.image_network(frames * 2 - 1).float(), dim=-1)
 
     def text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, 20] of ``captions.tokenise``."""
+        """The embeddings of captions, given as tokens [N, 20] by ``captions.tokenise``."""
         there = (tokens > 0).float()[..., None]
         return F.normalize(self.text_network((self.words(tokens) * there).sum(1) / 4).float(), dim=-1)
 
     @property
     def logit_scale(self) -> float:
-        """What a cosine is multiplied by to make a logit."""
+        """The factor that turns a cosine into a logit."""
         return self.log_scale.exp().item()

@@ -1,4 +1,4 @@
-"""The demo networks' files: each function gives its network ready to use, in float32, without gradients."""
+"""The files of the demo's networks; each function gives one that is ready to use, in float32 and without gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices and kernels as bytes with one scale a row, everything else in half precision."""
+    """``state`` for a file: matrices and kernels as bytes with a scale for each row, everything else in half precision."""
     packed = {}
     for name, tensor in state.items():
         if tensor.ndim < 2:
@@ -62,7 +62,7 @@ def text_encoder() -> TextEncoder:
 
 
 def video_network() -> dict[str, Tensor]:
-    """The video network's tensors (float16) by WanModel's names, with the demo's 8 channels and text width 128."""
+    """The video network's tensors by WanModel's names, in float16, with the demo's 8 channels and a text width of 128."""
     return load_file(FOLDER / "wan.safetensors")
 
 
@@ -79,7 +79,7 @@ def judge_recognizer() -> JudgeRecognizer:
 
 
 def attribute_classifier() -> AttributeClassifier:
-    """For reports made in the repository; its file is not in the zip that the registry distributes."""
+    """The classifier for reports made in the repository; the zip that the registry distributes does not have its file."""
     return _load(AttributeClassifier(), "attributes")
 
 

@@ -1,4 +1,4 @@
-"""The renderer: people, scenes, shirts and motions to clips of 8 frames of 64 x 64 pixels."""
+"""The renderer, which turns people, scenes, shirts and motions into clips of 8 frames of 64 x 64 pixels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .people import People
 from .scenes import BACKGROUNDS, PIXEL, X, Y, edge
 
 FRAMES = 8
-EYE_U, EYE_V = 0.36, -0.1  # where the eyes are, in head coordinates
-CROP_SIZE = 40  # pixels, what the recognizers see
-CROP_SCALE = 1.18  # half side of the head crop in units of the head's s
+EYE_U, EYE_V = 0.36, -0.1  # the place of the eyes in head coordinates
+CROP_SIZE = 40  # the side, in pixels, of the head crop that recognizers see
+CROP_SCALE = 1.18  # half the side of the head crop, in units of the head's s
 
 HAIR = torch.tensor(
     [[0.06, 0.05, 0.07], [0.36, 0.19, 0.08], [0.92, 0.74, 0.30], [0.82, 0.27, 0.08], [0.78, 0.78, 0.80], [0.20, 0.35, 0.85]]
@@ -32,7 +32,7 @@ LIPS, WHITE, BLACK = torch.tensor([0.50, 0.12, 0.14]), torch.tensor([0.98] * 3),
 
 @dataclass
 class Poses:
-    """Where N heads are: ``box`` [N, 3] = (cx, cy, s) in frame coordinates -1..1, ``pitch`` [N] in -1..1."""
+    """The places of N heads: ``box`` [N, 3], (cx, cy, s) in frame coordinates of -1..1, and ``pitch`` [N] in -1..1."""
 
     box: Tensor
     pitch: Tensor
@@ -42,7 +42,7 @@ class Poses:
 
 
 def poses(motion: Tensor, progress: Tensor, generator: torch.Generator) -> Poses:
-    """Poses of clips [B] with a motion number each at the times ``progress`` [B, T] in 0..1, as [B * T]."""
+    """The B * T poses of clips whose motions have the numbers ``motion`` [B], at the times ``progress`` [B, T] in 0..1."""
 
     def jitter(width: float) -> Tensor:
         return (torch.rand(len(motion), 1, generator=generator) - 0.5) * width
@@ -59,7 +59,7 @@ def poses(motion: Tensor, progress: Tensor, generator: torch.Generator) -> Poses
 
 
 class _Heads:
-    """Paints N heads over N frames; u, v are head coordinates (1 = about half a head's height)."""
+    """Paints N heads over N frames; u and v are head coordinates, in which 1 is about half the height of a head."""
 
     def __init__(self, frames: Tensor, people: People, where: Poses):
         cx, cy, s = (value.view(-1, 1, 1) for value in where.box.unbind(-1))
@@ -79,19 +79,19 @@ class _Heads:
         return edge(distance, self.pixel)
 
     def paint(self, mask: Tensor, colour: Tensor) -> None:
-        """Blend ``colour`` [3] or [N, 3] over the frames where ``mask`` [N, 64, 64] is 1."""
+        """Blend ``colour`` [3] or [N, 3] over the frames, by ``mask`` [N, 64, 64] in 0..1."""
         colour = colour.expand(len(self.frames), 3)[:, :, None, None]
         self.frames.lerp_(colour.expand_as(self.frames), mask[:, None].expand_as(self.frames))
 
 
 def _ellipse(u: Tensor, v: Tensor, a, b) -> Tensor:
-    """Signed distance, about, to an ellipse with half axes a and b."""
+    """About the signed distance to an ellipse with half axes a and b."""
     a, b = torch.as_tensor(a), torch.as_tensor(b)
     return (1 - torch.hypot(u / a, v / b)) * torch.minimum(a, b)
 
 
 def _all(*distances: Tensor) -> Tensor:
-    """Intersection of shapes."""
+    """The signed distance to the intersection of shapes."""
     out = distances[0]
     for distance in distances[1:]:
         out = torch.minimum(out, distance)
@@ -150,7 +150,7 @@ def _draw_face(head: _Heads, width: Tensor, outline: Tensor, hair: Tensor, skin:
 
 
 def _lenses(eye_u: Tensor, eye_v: Tensor):
-    """Glasses style number and signed distance to its lens, around one eye."""
+    """The number of each style of glasses, with the signed distance to its lens around one eye."""
     yield 1, 0.31 - torch.hypot(eye_u, eye_v)
     yield 2, -torch.maximum(eye_u.abs() - 0.31, eye_v.abs() - 0.24)
 
@@ -180,7 +180,7 @@ def _draw_hair(head: _Heads, width: Tensor, height: float, hair: Tensor) -> None
 
 
 def render(people: People, where: Poses, scene: Tensor, shirt: Tensor, chunk: int = 12) -> Tensor:
-    """Frames [N, 3, 64, 64] in 0..1; small chunks stay in the processor's cache."""
+    """Render frames [N, 3, 64, 64] in 0..1, in chunks so small that they stay in the processor's cache."""
     frames = BACKGROUNDS[scene].clone()
     for start in range(0, len(frames), chunk):
         part = slice(start, start + chunk)
@@ -190,7 +190,7 @@ def render(people: People, where: Poses, scene: Tensor, shirt: Tensor, chunk: in
 
 @dataclass
 class Clips:
-    """B clips: ``frames`` [B, 8, 3, 64, 64] in 0..1, ``action`` [B, 3] = scene, shirt, motion, ``box`` [B, 8, 3]."""
+    """B clips: ``frames`` [B, 8, 3, 64, 64] in 0..1, ``action`` [B, 3] (scene, shirt, motion) and ``box`` [B, 8, 3]."""
 
     frames: Tensor
     action: Tensor
@@ -198,13 +198,13 @@ class Clips:
 
 
 def random_actions(count: int, generator: torch.Generator) -> Tensor:
-    """Scene, shirt and motion numbers [count, 3]."""
+    """The numbers [count, 3] of random scenes, shirts and motions."""
     sizes = (len(SCENES), len(SHIRTS), len(MOTION_NAMES))
     return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], -1)
 
 
 def make_clips(people: People, action: Tensor, generator: torch.Generator) -> Clips:
-    """One clip a person."""
+    """One clip for each of the people."""
     scene, shirt, motion = action.unbind(-1)
     progress = torch.linspace(0, 1, FRAMES).expand(len(people), FRAMES)
     where = poses(motion, progress, generator)
@@ -213,7 +213,7 @@ def make_clips(people: People, action: Tensor, generator: torch.Generator) -> Cl
 
 
 def crop(frames: Tensor, box: Tensor, size: int = CROP_SIZE) -> Tensor:
-    """Differentiable head crops [N, 3, size, size] of frames [N, 3, H, W] at boxes [N, 3]."""
+    """Head crops [N, 3, size, size] of frames [N, 3, H, W] at boxes [N, 3], differentiable."""
     cx, cy, s = box.unbind(-1)
     half, zero = s * CROP_SCALE, torch.zeros_like(s)
     theta = torch.stack([torch.stack([half, zero, cx], -1), torch.stack([zero, half, cy - 0.05 * s], -1)], 1)
@@ -222,7 +222,7 @@ def crop(frames: Tensor, box: Tensor, size: int = CROP_SIZE) -> Tensor:
 
 
 def noir(frames: Tensor) -> Tensor:
-    """A film-noir look for frames [..., 3, H, W] in 0..1: pale colours, strong contrast, vignette, cool shadows."""
+    """Frames [..., 3, H, W] in 0..1 in a film-noir look: pale colours, strong contrast, a vignette and cool shadows."""
     grey = (frames * frames.new_tensor([0.30, 0.59, 0.11]).view(3, 1, 1)).sum(-3, keepdim=True)
     pale = grey + 0.28 * (frames - grey)
     contrast = torch.sigmoid((pale - 0.45) * 6.5)
@@ -232,7 +232,7 @@ def noir(frames: Tensor) -> Tensor:
 
 
 def sunset(frames: Tensor) -> Tensor:
-    """An evening look for frames [..., 3, H, W] in 0..1: orange light from the upper left, violet shadows."""
+    """Frames [..., 3, H, W] in 0..1 in an evening look: orange light from the upper left and violet shadows."""
     grey = (frames * frames.new_tensor([0.30, 0.59, 0.11]).view(3, 1, 1)).sum(-3, keepdim=True)
     light, shadow = (frames.new_tensor(rgb).view(3, 1, 1) for rgb in ([1.0, 0.72, 0.36], [0.28, 0.12, 0.36]))
     tinted = frames * (0.45 + 0.55 * light) + 0.30 * (1 - grey) * shadow

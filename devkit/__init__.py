@@ -1,0 +1,1 @@
+"""What tests, benchmarks and tools share; none of it is shipped."""

@@ -1,6 +1,6 @@
-"""A ComfyUI server's HTTP API and websocket: upload, queue, wait, interrupt, look at the results.
+"""A client for a ComfyUI server's HTTP API and websocket: upload, queue, wait, interrupt, look at the results.
 
-Runs inside `.venv` (requests and aiohttp come with the host).
+It runs inside `.venv`; requests and aiohttp come with the host.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ import aiohttp
 import requests
 
 TEXT = 3
-"""`BinaryEventTypes.TEXT` of the host."""
+"""The host's `BinaryEventTypes.TEXT`."""
 
 
 class PromptError(RuntimeError):
-    """A prompt that was refused, failed or was interrupted. The message is what the user reads.
+    """Raised for a prompt that was refused, failed or was interrupted; the message is what the user reads.
 
-    `kind` is "rejected", "failed" or "interrupted"; `node_id` and `node_type` name the node at
-    fault (None when the prompt as a whole is).
+    `kind` is "rejected", "failed" or "interrupted". `node_id` and `node_type` name the node at fault, or are None if it is
+    the prompt as a whole.
     """
 
     def __init__(self, kind: str, message: str, node_id: str | None = None, node_type: str | None = None):
@@ -35,7 +35,7 @@ class PromptError(RuntimeError):
 
 @dataclass
 class Run:
-    """A finished prompt: its UI outputs per node id, the ids that were cached, its wall time [s]."""
+    """A finished prompt: its UI outputs by node id, the ids of cached nodes, and its wall time in seconds."""
 
     prompt_id: str
     outputs: dict[str, dict]
@@ -43,7 +43,7 @@ class Run:
     seconds: float
 
     def files(self, node_id: str | None = None) -> list[dict]:
-        """The saved files (dicts with filename, subfolder, type) of one node, or of all."""
+        """The files that one node, or all of them, have saved: dicts with filename, subfolder and type."""
         chosen = self.outputs.values() if node_id is None else [self.outputs.get(node_id, {})]
         lists = [items for output in chosen for items in output.values() if isinstance(items, list)]
         return [item for items in lists for item in items if isinstance(item, dict) and "filename" in item]
@@ -52,8 +52,8 @@ class Run:
 class ComfyClient:
     """Talks to the server at `url`, such as "http://127.0.0.1:8188".
 
-    `on_event(type, data)` of `run` and `wait` gets the websocket's events in order: the host's own
-    ("progress", "executed"...), plus "text" with {"node", "text"} and "preview" with a picture's bytes.
+    `on_event(type, data)` of `run` and `wait` gets the websocket's events in order: the host's own ("progress",
+    "executed"...), and also "text" with {"node", "text"} and "preview" with the bytes of a picture.
     """
 
     def __init__(self, url: str):
@@ -64,29 +64,29 @@ class ComfyClient:
         self.events: queue.Queue[tuple[str, dict | bytes]] = queue.Queue()
 
     def connect(self) -> None:
-        """Opens the websocket; from now on no event is missed."""
+        """Open the websocket; no event is missed from now on."""
         connected = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._listen(connected)), daemon=True).start()
         if not connected.wait(30):
             raise RuntimeError(f"ComfyUI at {self.url} accepts no websocket.")
 
     def object_info(self) -> dict:
-        """Every node's inputs and outputs, as the frontend gets them."""
+        """The inputs and outputs of every node, as the frontend gets them."""
         return self.get("/object_info").json()
 
     def upload(self, picture: Path, subfolder: str = "") -> None:
-        """Puts a file into the input directory, as the Load Image button does."""
+        """Put a file into the input directory, as the Load Image button does."""
         with picture.open("rb") as content:
             form = {"subfolder": subfolder, "type": "input", "overwrite": "true"}
             self.post("/upload/image", files={"image": (picture.name, content)}, data=form).raise_for_status()
 
     def upload_folder(self, folder: Path, name: str | None = None) -> None:
-        """Puts the files of a folder into the input directory's folder `name` (default: the same)."""
+        """Put the files of a folder into the input directory, in a folder `name`, by default of the same name."""
         for picture in sorted(path for path in folder.iterdir() if path.is_file()):
             self.upload(picture, name or folder.name)
 
     def queue(self, prompt: dict) -> str:
-        """Queues a prompt in API format and returns its id. Raises PromptError when it is rejected."""
+        """Queue a prompt in API format and return its id. Raises PromptError if it is rejected."""
         answer = self.post("/prompt", json={"prompt": prompt, "client_id": self.client_id})
         reply = answer.json()
         if problems := reply.get("node_errors"):
@@ -98,9 +98,9 @@ class ComfyClient:
         return reply["prompt_id"]
 
     def wait(self, prompt_id: str, timeout: float = 600, on_event: Callable | None = None) -> Run:
-        """Waits for a queued prompt, at most `timeout` seconds.
+        """Wait until a queued prompt has finished.
 
-        Raises PromptError when it fails or is interrupted, and TimeoutError.
+        Raises PromptError if it fails or is interrupted, and TimeoutError after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -115,19 +115,19 @@ class ComfyClient:
         raise TimeoutError(f"The prompt did not finish within {timeout:.0f} s.")
 
     def run(self, prompt: dict, timeout: float = 600, on_event: Callable | None = None) -> Run:
-        """`queue` and `wait` in one."""
+        """`queue` a prompt and `wait` for it."""
         return self.wait(self.queue(prompt), timeout, on_event)
 
     def interrupt(self) -> None:
-        """What the Cancel button does."""
+        """Do what the Cancel button does."""
         self.post("/interrupt", json={}).raise_for_status()
 
     def view(self, file: dict) -> bytes:
-        """The content of one of a `Run`'s files."""
+        """The content of one of the files of a `Run`."""
         return self.get("/view", params={key: file[key] for key in ("filename", "subfolder", "type")}).content
 
     def get(self, path: str, **options) -> requests.Response:
-        """Raises requests.HTTPError for an answer that is no success."""
+        """The answer to a GET request. Raises requests.HTTPError unless it is a success."""
         answer = self.session.get(self.url + path, **options)
         answer.raise_for_status()
         return answer
@@ -148,7 +148,7 @@ class ComfyClient:
 
 
 def _decode(message: bytes) -> tuple[str, dict | bytes]:
-    """The host's two binary events (protocol.py): a kind, then the kind's own header and content."""
+    """The event in one of the host's two binary messages (protocol.py): a kind, then a header and the content."""
     kind, header = struct.unpack(">II", message[:8])
     if kind == TEXT:
         node_end = 8 + header

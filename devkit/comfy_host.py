@@ -1,4 +1,4 @@
-"""Where the ComfyUI that tests and demo run against is found. Standard library only."""
+"""Finding the ComfyUI that tests and demo run against, with the standard library alone."""
 
 import os
 import re
@@ -8,21 +8,20 @@ ROOT = Path(os.path.abspath(__file__)).parent.parent
 """The pack's own folder."""
 
 WORK = ROOT / ".host"
-"""Ignored by git: the unpacked host, and the base directory of `make demo`."""
+"""The unpacked host and the base directory of `make demo`; git ignores them."""
 
 DOWNLOADED = WORK / "ComfyUI"
 OLDEST = (0, 30, 0)
 
 
 class SetupError(RuntimeError):
-    """Something a user has to mend; the message is one sentence that says how."""
+    """Raised for what a user has to mend; the message is a sentence that says how."""
 
 
 def find_host() -> Path | None:
-    """The ComfyUI to run: the one around this pack, else $COMFYUI_PATH, else the downloaded one.
+    """The ComfyUI around this pack, or else the one at $COMFYUI_PATH, or else the downloaded one; None if there is none.
 
-    Returns None when there is none yet. Raises SetupError when $COMFYUI_PATH is not a ComfyUI, or
-    when the one found is older than the pack supports.
+    Raises SetupError if $COMFYUI_PATH is not a ComfyUI, or if the one found is older than the pack supports.
     """
     asked_for = os.environ.get("COMFYUI_PATH")
     around = ROOT.parent.parent
@@ -45,7 +44,7 @@ def is_host(folder: Path) -> bool:
 
 
 def check_version(host: Path) -> None:
-    """Raises SetupError for a ComfyUI older than `OLDEST`; one that hides its version is let through."""
+    """Raise SetupError if the ComfyUI is older than `OLDEST`; one that hides its version is let through."""
     stated = host / "comfyui_version.py"
     found = re.search(r'"(\d+)\.(\d+)\.(\d+)', stated.read_text() if stated.exists() else "")
     if found and tuple(map(int, found.groups())) < OLDEST:

@@ -1,4 +1,4 @@
-"""The host inside this very process, with the pack loaded by its own loader: for tests and benchmarks.
+"""The host inside this process, with the pack loaded by the host's own loader, for tests and benchmarks.
 
     host = open_host(base=Path("somewhere/private"))
     pack = load_pack(base)      # submodules are attributes: pack.training.rollout
@@ -16,10 +16,10 @@ from devkit.comfy_server import PACK_FOLDER, has_gpu, prepare_base
 
 
 def open_host(base: Path, full_precision: bool = False) -> Path:
-    """Finds the host and puts it on `sys.path`; its output, input and model folders are those of `base`.
+    """Find the host and put it on `sys.path`, with output, input and model folders inside `base`.
 
-    full_precision: on a GPU, too, where the host would choose 16 bits, everything is computed in 32.
-    Raises SetupError when there is none.
+    full_precision: compute everything in 32 bits, on a GPU too, where the host would choose 16. Raises SetupError if
+    there is no host.
     """
     host = find_host()
     if host is None:
@@ -42,16 +42,16 @@ def open_host(base: Path, full_precision: bool = False) -> Path:
 
 
 def put_first(host: Path) -> None:
-    """Lets `import comfy` find the host, and `import nodes` the host's, although the pack's folder has one as well.
+    """Make `import comfy` find the host, and `import nodes` the host's nodes, although the pack's folder has some too.
 
-    The only place that edits `sys.path`: everything of ours is started from the pack's folder (`python -m ...`).
+    This is the only place that edits `sys.path`; everything of ours is started from the pack's folder (`python -m ...`).
     """
     others = [path for path in sys.path if Path(path).resolve() not in (host.resolve(), ROOT.resolve())]
     sys.path[:] = [str(host), str(ROOT), *others]
 
 
 def load_pack(base: Path) -> ModuleType:
-    """The pack's package. Raises RuntimeError when the host cannot load it; the host's log says why."""
+    """The pack's package. Raises RuntimeError if the host cannot load it; the host's log says why."""
     import nodes
 
     folder = str(base / "custom_nodes" / PACK_FOLDER)

@@ -1,4 +1,4 @@
-"""The host's own server as a child process, with private folders: for tests and `make demo`.
+"""The host's own server as a child process with private folders, for tests and `make demo`.
 
 with ComfyServer(find_host(), base=Path("somewhere/private")) as server:
     run = server.run(prompt)                # API format, see workflow_api.py
@@ -23,7 +23,7 @@ STOP_SECONDS = 15
 
 
 def prepare_base(base: Path, more_packs: tuple[Path, ...] = (), pack: Path = ROOT) -> Path:
-    """Makes `base` a ComfyUI base directory of its own that holds the folder `pack` (as a link), `more_packs` and no other."""
+    """Make `base` a ComfyUI base directory whose only node packs are the folder `pack` (as a link) and `more_packs`."""
     for folder in ("custom_nodes", "input", "output/loras", "models/loras", "user"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     for name, folder in [(PACK_FOLDER, pack), *((pack.name, pack) for pack in more_packs)]:
@@ -34,17 +34,17 @@ def prepare_base(base: Path, more_packs: tuple[Path, ...] = (), pack: Path = ROO
 
 
 def has_gpu() -> bool:
-    """Whether PyTorch sees a CUDA or ROCm device; everything else runs on the CPU."""
+    """Whether PyTorch sees a CUDA or ROCm device; if not, everything runs on the CPU."""
     import torch
 
     return torch.cuda.is_available()
 
 
 class ComfyServer(ComfyClient):
-    """A client that starts its server on entering and stops it on leaving.
+    """A client that starts its server when it is entered and stops it when it is left.
 
-    `pack` is the folder that the server loads as this pack, `more_packs` are those of further node packs that it has.
-    Every request raises RuntimeError, with the end of the log, once the process is dead.
+    `pack` is the folder that the server loads as this pack; `more_packs` are the folders of further node packs. Once the
+    process is dead, every request raises RuntimeError with the end of the log.
     """
 
     def __init__(self, host: Path, base: Path, more_packs: tuple[Path, ...] = (), pack: Path = ROOT):
@@ -78,7 +78,7 @@ class ComfyServer(ComfyClient):
         return self
 
     def __exit__(self, *_) -> None:
-        """Asks the process to end, and kills it when it has not after `STOP_SECONDS`."""
+        """Ask the process to end, and kill it if it has not ended after `STOP_SECONDS`."""
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""compare.png: the photos of a person, and below them the same clips without and with the identity."""
+"""compare.png, which shows the photos of a person and below them the same clips without and with the identity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from personalvideo_pack.drawing.frames import to_picture
 
 _TITLE, _LABEL, _CAPTION, _LINE = 26, 18, 14, 20  # text sizes and line height in pixels
 _MARGIN, _GAP, _CLIP_GAP, _SECTION_GAP = 32, 4, 24, 40
-_CELL = 192  # height of a frame on the sheet in pixels, three times the demo's
+_CELL = 192  # the height of a frame on the sheet in pixels, three times the demo's
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One person's part of the sheet.
+    """The part of the sheet that one person has.
 
-    references: photos [3, H, W] in 0..1, of any sizes. captions: what each clip shows, one a
-    column. rows: (label, one clip [F, 3, H, W] in 0..1 a caption); a second line of a label is small.
+    references: photos [3, H, W] in 0..1, of any sizes. captions: what the clips of each column show. rows: (label, clips),
+    with one clip [F, 3, H, W] in 0..1 for each caption; the second line of a label is small.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Comparison:
 
 
 def compare_sheet(comparisons: Sequence[Comparison], out: str | Path | None = None, frames: int = 3) -> Image.Image:
-    """Draw the sheet, `frames` evenly spaced frames of each clip, and save it to `out`.
+    """Draw the sheet, with `frames` evenly spaced frames of each clip, and save it to `out`.
 
-    ValueError: a row without exactly one clip a caption.
+    Raises ValueError if a row does not have exactly one clip for each caption.
     """
     sections = [_Section(comparison, frames) for comparison in comparisons]
     width = max(section.width for section in sections)
@@ -57,7 +57,7 @@ def compare_sheet(comparisons: Sequence[Comparison], out: str | Path | None = No
 
 
 class _Section:
-    """Measures and draws one Comparison: name, references, captions, rows."""
+    """Measures and draws a Comparison: its name, references, captions and rows."""
 
     def __init__(self, comparison: Comparison, frames: int):
         self._comparison = comparison
@@ -78,7 +78,7 @@ class _Section:
         self.height = self._head + _CELL + 28 + self._caption_height + len(self._rows) * (_CELL + _GAP) - _GAP
 
     def draw(self, canvas: Canvas, y: int) -> list[tuple[Image.Image, int, int]]:
-        """Write the texts from y down, and return the tiles with their places (left, top)."""
+        """Write the texts from ``y`` down, and return the tiles with their places (left, top)."""
         canvas.text(_MARGIN, y, self._comparison.name, _TITLE)
         y += self._head
         _write_label(canvas, ["Photos"], y)
@@ -101,13 +101,13 @@ class _Section:
 
 
 def _tiles(clip: Tensor, frames: int) -> list[Image.Image]:
-    """That many frames of a clip, evenly spaced, its first and last among them."""
+    """Evenly spaced frames of a clip, the first and the last among them."""
     places = torch.linspace(0, len(clip) - 1, min(frames, len(clip))).round().long()
     return [_tile(frame) for frame in clip[places.to(clip.device)]]
 
 
 def _tile(frame: Tensor) -> Image.Image:
-    """A frame [3, H, W] at the height of the sheet; Lanczos keeps edges crisp both up and down."""
+    """A frame [3, H, W] at the sheet's height for frames; Lanczos keeps edges crisp, whether it enlarges or reduces."""
     image = to_picture(frame)
     size = (max(1, round(image.width * _CELL / image.height)), _CELL)
     return image.resize(size, Image.Resampling.LANCZOS)

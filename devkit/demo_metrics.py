@@ -1,8 +1,8 @@
-"""The figures of ``report.json``: clips of the demo world, looked at by networks that were never a reward, but for two.
+"""The figures of ``report.json`` on clips of the demo world.
 
-Identity comes from the judge recognizer, attributes from a classifier of its own. The similarity of the rewarded
-recognizer is reported beside the judge's. The image-text score is that of the scorer whose scores the semantic
-reward compares: the demo has no other.
+Identity comes from the judge recognizer and attributes from a classifier, and neither was ever a reward. Two figures do
+come from rewards: the similarity by the rewarded recognizer, reported beside the judge's, and the image-text score, for
+which the demo has no other scorer than the semantic reward's.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,12 @@ from personalvideo_pack.rewards.faces import Face
 
 @dataclass(frozen=True)
 class ClipFigures:
-    """One clip: mean cosine to the references (judge, rewarded recognizer), motion in pixels a frame,
-    image-text score, share of attributes that agree with the references. Of a clip without any head all but the
-    image-text score are 0: it shows nobody."""
+    """The figures of one clip.
+
+    They are the mean cosine to the references by the judge and by the rewarded recognizer, the motion in pixels a frame,
+    the image-text score, and the share of attributes that agree with the references. A clip without any head shows nobody:
+    all its figures but the image-text score are 0.
+    """
 
     judge: float
     reward: float
@@ -43,7 +46,7 @@ class DemoMetrics:
 
     @torch.no_grad()
     def references(self, photos: list[Tensor]) -> dict[str, Tensor]:
-        """What the pictures [3, H, W] of a person say: embeddings of both recognizers, attribute numbers."""
+        """What the pictures [3, H, W] of a person show: embeddings by both recognizers, and the numbers of attributes."""
         crops = torch.cat([self.judge.crop(photo[None], self.judge.find(photo[None])[0][:1]) for photo in photos])
         return {"judge": self.judge.embed(crops), "reward": self.reward.embed(crops), "attributes": self._attributes(crops)}
 
@@ -63,13 +66,15 @@ class DemoMetrics:
         )
 
     def drift(self, before: Tensor, after: Tensor) -> float:
-        """Mean absolute RGB change (0..1) outside the heads of both clips."""
+        """The mean absolute change of the colours (0..1) outside the heads of both clips."""
         heads = [_boxes(self.faces(clip)) for clip in (before, after)]
         return drift_outside(before, after, torch.stack([boxes for boxes in heads if len(boxes)], dim=1))
 
     def faces(self, clip: Tensor) -> list[Face]:
-        """The head in every frame; where the locator sees none, where it was in the frame before (or after). Empty if
-        it sees none at all."""
+        """The head in every frame, or an empty list if the locator sees none in any.
+
+        In a frame in which the locator sees none, it is the head of the frame before, or after.
+        """
         found = [faces[0] if faces else None for faces in self.judge.find(clip)]
         known = next((face for face in found if face is not None), None)
         if known is None:

@@ -1,4 +1,4 @@
-"""The demo models with the short cuts that tests need: encode, sample as the core does, train a few steps."""
+"""The demo models with the shortcuts that tests need: encode, sample as the core does, train a few steps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ STEPS, CFG, SCHEDULER = 8, 2.0, "simple"
 
 
 class DemoWorld:
-    """latent: zeros of a short clip. cfg: of sampling. settings: a training of three quick steps."""
+    """The demo's models. latent: zeros for a short clip. cfg: for sampling. settings: a training of three quick steps."""
 
     cfg = CFG
 
@@ -59,7 +59,7 @@ class DemoWorld:
         return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
 
     def sample(self, model, prompt: str = PROMPTS[-1], seed: int = 7, sampler: str = "euler", **options):
-        """Latents as the core KSampler makes them."""
+        """The latents that the core KSampler makes."""
         noise = options.pop("noise", None)
         if noise is None:
             noise = comfy.sample.prepare_noise(self.latent, seed)
@@ -91,9 +91,9 @@ class DemoWorld:
         high_noise_model=None,
         **changes,
     ):
-        """A training run, not yet started; ``changes`` replace settings.
+        """A training run that is not yet started, with ``changes`` to the settings.
 
-        teacher_clips: a BankLocation, or a dictionary of clips that are known; by default in memory, empty.
+        teacher_clips: a BankLocation, or a dictionary of known clips; by default an empty one in memory.
         """
         stores, location = self.pack.training.teacher.stores, self.pack.training.teacher.location
         if not remember_teacher:
@@ -120,14 +120,14 @@ class DemoWorld:
             )
 
     def train(self, path: Path, after_step=lambda record, frames: None, **options):
-        """A finished training run with its ``result``, executed under inference mode as ComfyUI does."""
+        """A finished training run with its ``result``, executed under inference mode as in ComfyUI."""
         run = self.run(path, **options)
         with torch.inference_mode():
             run.result = run.execute(after_step)
         return run
 
     def random_lora(self, seed: int = 0, rank: int = 4, size: float = 0.05) -> dict:
-        """A LoRA that visibly acts on every target of the adapter, in our key format."""
+        """A LoRA with our keys that visibly acts on every target of the adapter."""
         generator = torch.Generator().manual_seed(seed)
         tensors = {}
         for target in self.pack.adapters.architectures.find_targets(self.model.model):

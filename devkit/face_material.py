@@ -1,4 +1,4 @@
-"""Faces for tests and benchmarks: the models that the set-up fetches, and insightface's sample photos."""
+"""Faces for tests and benchmarks: the models that the setup fetches, and the sample photos of insightface."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +18,11 @@ PORTRAIT = "Tom_Hanks_54745.png"  # 112 x 112
 
 
 def sample_photo(name: str) -> Path:
-    """A photo of the insightface package, which is not imported for it."""
+    """The path of a photo in the insightface package, which need not be imported."""
     return Path(find_spec("insightface").submodule_search_locations[0]) / "data" / "images" / name
 
 
 def read_photo(name: str, box: tuple[int, int, int, int] | None = None) -> torch.Tensor:
-    """A photo or the part of it inside ``box`` (left, top, right, bottom): [1, 3, H, W], RGB in 0..1."""
+    """A photo, or the part of it inside ``box`` (left, top, right, bottom), as [1, 3, H, W] in 0..1."""
     image = Image.open(sample_photo(name)).convert("RGB").crop(box)
     return torch.from_numpy(np.array(image)).movedim(-1, 0)[None] / 255

@@ -1,4 +1,4 @@
-"""ONNX files in the layout of insightface's packs with random weights, for tests and benchmarks.
+"""ONNX files with random weights in the layout of insightface's packs, for tests and benchmarks.
 
 write_arcface(path, blocks=(3, 4, 14, 3))       # a ResNet-50 recognizer
 write_detector(path, faces=[(box, landmarks)])  # a detector that always sees these faces
@@ -15,7 +15,7 @@ STRIDES, ANCHORS = (8, 16, 32), 2
 
 
 class _Graph:
-    """Nodes and weights as they come; each method returns the name of its output."""
+    """Collects nodes and weights; each method adds some and returns the name of its output."""
 
     def __init__(self, seed: int):
         self.random = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ class _Graph:
 
 
 def write_arcface(path: Path, blocks: tuple[int, ...], width: int = 64, embedding: int = 512, seed: int = 0) -> None:
-    """An ArcFace ResNet for crops of 112 pixels in -1..1: input [N, 3, 112, 112], output [N, ``embedding``]."""
+    """Write an ArcFace ResNet, which turns crops [N, 3, 112, 112] in -1..1 into embeddings [N, ``embedding``]."""
     graph = _Graph(seed)
     gain = 1.5 / np.sqrt(sum(blocks))  # embeddings of trained networks have a length of about 20
     wide = width
@@ -78,8 +78,10 @@ def write_arcface(path: Path, blocks: tuple[int, ...], width: int = 64, embeddin
 
 
 def write_detector(path: Path, faces: list, size: int = 640) -> None:
-    """A detector of SCRFD's nine outputs that sees ``faces`` in every picture: pairs of box
-    (left, top, right, bottom) and five landmarks in pixels of its ``size`` x ``size`` input."""
+    """Write a detector with SCRFD's nine outputs that sees the same ``faces`` in every picture.
+
+    faces: pairs of a box (left, top, right, bottom) and five landmarks, in pixels of the ``size`` x ``size`` input.
+    """
     graph = _Graph(0)
     nothing = graph.node("Mul", graph.node("GlobalAveragePool", "input.1"), graph.weight([0.0]))
     nothing = graph.node("ReduceMean", nothing, axes=[0, 1, 2, 3], keepdims=0)
@@ -101,7 +103,10 @@ def write_detector(path: Path, faces: list, size: int = 640) -> None:
 
 
 def write_network(path: Path, nodes: list, shape: list, outputs: list, weights: dict | None = None) -> None:
-    """Any graph: onnx nodes, shape of its input "input.1", (name, shape) of each output, arrays by name."""
+    """Write any graph.
+
+    nodes: those of onnx. shape: that of its input, "input.1". outputs: (name, shape) of each. weights: arrays by name.
+    """
     graph = _Graph(0)
     graph.nodes = nodes
     graph.weights = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]

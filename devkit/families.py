@@ -1,4 +1,4 @@
-"""The families as gradient cases, for the tests and for `make gradients`."""
+"""The families as cases for gradients, for the tests and for `make gradients`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,11 @@ ANIMATEDIFF = "animatediff"
 _SMALL = {name: replace(family, latent_shape=(*family.latent_shape[:-2], 4, 4)) for name, family in tiny_models.FAMILIES.items()}
 _SMALL["sd15"] = replace(_SMALL["sd15"], latent_shape=(2, 4, 4, 4))
 FAMILIES = _SMALL | {ANIMATEDIFF: _SMALL["sd15"]}
-"""sd15 is the image model by itself, animatediff the same with motion modules."""
+"""sd15 is the image model by itself; animatediff is the same with motion modules."""
 
 
 def load_family(pack, family: str, folder: Path, weight_dtype: str = "default", seed: int = 0):
-    """MODEL of a tiny random checkpoint in ``folder``, through the host's loaders."""
+    """The MODEL of a tiny random checkpoint in ``folder``, by the host's loaders."""
     model = tiny_models.load_model(FAMILIES[family].name, folder, weight_dtype, seed)
     if family != ANIMATEDIFF:
         return model
@@ -29,7 +29,7 @@ def load_family(pack, family: str, folder: Path, weight_dtype: str = "default", 
 
 
 def conditioning(family: str, seed: int) -> list:
-    """CONDITIONING of one random prompt."""
+    """The CONDITIONING of one random prompt."""
     return tiny_models.conditioning(FAMILIES[family].name, seed)
 
 
@@ -44,7 +44,7 @@ def family_case(pack, family: str, folder: Path, style: bool = False, weight_dty
 
 
 def style_lora(pack, model, keys=None, seed: int = 9) -> dict[str, torch.Tensor]:
-    """A random LoRA on the same linears; ``keys(linears)`` names them in the file, as our own files do if it is None."""
+    """A random LoRA on the adapter's linears, which ``keys(linears)`` names; if it is None, as our own files do."""
     targets = pack.adapters.architectures.find_targets(model.model)
     linears = [target.name for target in targets]
     names = keys(linears) if keys else pack.adapters.host_lora.file_keys(model.model, linears)
@@ -52,7 +52,7 @@ def style_lora(pack, model, keys=None, seed: int = 9) -> dict[str, torch.Tensor]
 
 
 def fp8_error(pack, family: str, folder: Path) -> float:
-    """Relative difference of the gradient on 8-bit weights to that on the same weights in 32 bits."""
+    """The relative difference between the gradient on 8-bit weights and that on the same weights in 32 bits."""
     eight = family_case(pack, family, folder, weight_dtype="fp8_e4m3fn")
     expected = gradient(pack, _in_full_precision(pack, eight, family, folder), "steps")
     return ((gradient(pack, eight, "steps") - expected).norm() / expected.norm()).item()

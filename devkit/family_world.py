@@ -1,4 +1,4 @@
-"""A tiny random model of one family in place of the demo's, with the short cuts of `DemoWorld`."""
+"""A tiny random model of a family in place of the demo's, with the shortcuts of `DemoWorld`."""
 
 import copy
 import zlib
@@ -19,7 +19,7 @@ VAE_OF = {
 
 
 class RandomText:
-    """Gives each prompt random features, always the same ones: what the family's text encoder would give."""
+    """Stands in for the family's text encoder and gives each prompt random features, always the same ones."""
 
     def __init__(self, family: str):
         self.family = family
@@ -32,9 +32,9 @@ class RandomText:
 
 
 class FamilyWorld(DemoWorld):
-    """model, clip and vae of ``family``; rewards and identity are the demo's, with a face that never moves.
+    """A model, clip and vae of ``family``, with the demo's rewards and identity and a face that never moves.
 
-    Its random VAE paints no faces, so the identity is looked for at a fixed place.
+    The random VAE paints no faces, so the identity is looked for at a fixed place.
     """
 
     def __init__(self, demo: DemoWorld, family: str, folder: Path):
@@ -52,12 +52,12 @@ class FamilyWorld(DemoWorld):
 
     @cached_property
     def base_clip(self) -> torch.Tensor:
-        """Latents that the model makes by itself."""
+        """The latents that the model makes by itself."""
         return self.sample(self.model)
 
     @cached_property
     def late_clip(self) -> torch.Tensor:
-        """The same with ``random_lora`` in its window."""
+        """The latents that the model makes with ``random_lora`` in its window."""
         return self.sample(self.apply(self.model, self.random_lora()))
 
     def _still_faces(self, frames):
@@ -69,6 +69,6 @@ class FamilyWorld(DemoWorld):
         return self.clip.encode_from_tokens_scheduled(prompt)
 
     def decode(self, latents) -> torch.Tensor:
-        """[F, 3, H, W] in 0..1, as the core's VAE Decode gives them."""
+        """The frames [F, 3, H, W] in 0..1 that the core's VAE Decode gives."""
         with torch.inference_mode():
             return self.vae.decode(latents).flatten(0, -4).movedim(-1, 1)

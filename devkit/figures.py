@@ -1,4 +1,4 @@
-"""The one look of all plots in benchmarks and tools, which matplotlib draws."""
+"""The look that all plots of benchmarks and tools share; matplotlib draws them."""
 
 from pathlib import Path
 
@@ -22,21 +22,21 @@ styled = rc_context({
     "text.color": INK, "xtick.color": GREY, "xtick.major.size": 0, "xtick.minor.size": 0, "ytick.color": GREY,
     "ytick.major.size": 0, "ytick.minor.size": 0,
 })  # fmt: skip
-"""Decorates whatever makes a figure or writes into it."""
+"""A decorator for every function that makes a figure or writes into it."""
 
 
 def panels(width: int, height: int, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
-    """A figure of so many pixels, and its axes [rows, columns]; options: of matplotlib's ``subplots``."""
+    """A figure of ``width`` x ``height`` pixels and its axes [rows, columns]; options are those of ``subplots``."""
     figure = Figure(figsize=(width / DOTS, height / DOTS))
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def head(axes: Axes, title: str, unit: str) -> None:
-    """Above the axes: what they show, and below it in grey in which unit."""
+    """Write a title above the axes, and below it, in grey, the unit."""
     axes.set_title(f"{title}\n", loc="left", fontsize=12)
     axes.annotate(unit, (0, 1), (0, 6), "axes fraction", textcoords="offset points", color=GREY, fontsize=9, va="bottom")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As PNG, of the same bytes for the same data."""
+    """Save the figure as a PNG, which has the same bytes for the same data."""
     figure.savefig(path, metadata={"Software": None})

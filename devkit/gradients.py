@@ -1,4 +1,4 @@
-"""The gradient of a tiny model's rollout, and how far it is from finite differences: for the tests and for `make gradients`."""
+"""The gradient of a tiny model's rollout, and its distance from finite differences, for tests and for `make gradients`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ DISTANCES = (0.05, 0.07, 0.09, 0.11, 0.13)
 
 @dataclass
 class Case:
-    """model: MODEL to train on, which stays as it is. positive, negative: CONDITIONING. shape: of the latents."""
+    """A MODEL to train on, which is not changed, CONDITIONING for both prompts, and the shape of the latents."""
 
     model: object
     positive: list
@@ -19,7 +19,7 @@ class Case:
 
 
 def random_adapter(pack, model, seed: int = 1, size: float = 0.05):
-    """A LowRankAdapter on every target of ``model`` that visibly acts."""
+    """A LowRankAdapter that visibly acts on every target of ``model``."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -33,7 +33,7 @@ def random_adapter(pack, model, seed: int = 1, size: float = 0.05):
 
 
 def in_window(pack, case: Case, checkpointing: str, body: Callable) -> None:
-    """``body(adapter, loss)`` inside the host's guider; ``loss()`` rolls the window out with the adapter."""
+    """Call ``body(adapter, loss)`` inside the host's guider; ``loss()`` rolls the window out with the adapter."""
     import comfy.samplers
     import torch
 
@@ -63,7 +63,7 @@ def in_window(pack, case: Case, checkpointing: str, body: Callable) -> None:
 
 
 def relative_error(pack, case: Case, checkpointing: str) -> float:
-    """Of the gradient's slope along itself, against central differences."""
+    """The relative error of the slope along the gradient, against central differences."""
     import torch
 
     errors = []
@@ -95,7 +95,7 @@ def relative_error(pack, case: Case, checkpointing: str) -> float:
 
 
 def step_gradient(trainer) -> tuple[float, list]:
-    """Loss and gradient of the trainer's coming step, whose update is left out."""
+    """The loss and the gradient of the trainer's coming step, without the update."""
     trainer._update = lambda loss: None
     try:
         record, _ = trainer.memory.retrying(trainer.step)
@@ -105,12 +105,13 @@ def step_gradient(trainer) -> tuple[float, list]:
 
 
 def extrapolated(distances: tuple[float, ...], slopes: list[float]) -> float:
-    """Central differences are even in the distance: the value at 0 of a straight line in its square.
+    """The value at distance 0 of a straight line through the slopes, over the square of their distances.
 
-    Rounding of the loss weighs on a slope with one over its distance, so that is how much each is trusted.
+    Central differences are even in the distance, hence the square. The rounding error of a slope is inversely proportional
+    to its distance, which gives its weight in the fit.
     """
     squares = [distance**2 for distance in distances]
-    total = sum(squares)  # variances are one over these, so they are the weights as well
+    total = sum(squares)  # a slope's variance is one over its squared distance, which is its weight
     mean_square = sum(square * square for square in squares) / total
     mean_slope = sum(square * slope for square, slope in zip(squares, slopes)) / total
     spread = sum(square * (square - mean_square) ** 2 for square in squares)
@@ -119,7 +120,7 @@ def extrapolated(distances: tuple[float, ...], slopes: list[float]) -> float:
 
 
 def gradient(pack, case: Case, checkpointing: str):
-    """The flat gradient itself."""
+    """The gradient as one vector."""
     import torch
 
     found = []

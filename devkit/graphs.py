@@ -1,4 +1,4 @@
-"""Prompts in API format for the server tests: the demo's training and sampling, small enough for a test."""
+"""Prompts in API format for the server tests: the demo's training and sampling, made small enough for a test."""
 
 import copy
 
@@ -62,7 +62,7 @@ _SAMPLE = {
 
 
 def _changed(graph: dict, changes: dict) -> dict:
-    """``{"train": {"steps": 3}}`` replaces input values of nodes; a new name with "class_type" adds a node."""
+    """``graph`` with ``changes``, such as {"train": {"steps": 3}}; a new name with a "class_type" adds a node."""
     graph = copy.deepcopy(graph)
     for name, values in changes.items():
         if "class_type" in values:

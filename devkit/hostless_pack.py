@@ -1,6 +1,6 @@
-"""Importing this makes the pack importable as `personalvideo_pack` where no ComfyUI runs.
+"""Makes the pack importable as `personalvideo_pack` where no ComfyUI runs, by being imported itself.
 
-The pack is a package without a fixed name, and its own __init__ needs the host; most of what it computes does not.
+The pack is a package without a fixed name, and its __init__ needs the host, while most of what it computes does not.
 """
 
 import sys

@@ -1,16 +1,16 @@
-"""Metrics of a report, on embeddings, head boxes and frames that others have computed."""
+"""Metrics for reports, computed from embeddings, head boxes and frames."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SHORTEST_CLIP = 4  # frames; head_motion drops one at each end and needs a step between the others
+SHORTEST_CLIP = 4  # frames; head_motion drops one at each end and needs a step between the rest
 
 
 def pool_similarity(embeddings: Tensor, references: Tensor) -> float:
-    """Mean over frames [F, D] of the mean cosine to the reference pool [P, D], in -1..1.
+    """The mean cosine between the embeddings of frames, [F, D], and of the reference pool, [P, D], in -1..1.
 
-    ValueError: no frame or no reference.
+    Raises ValueError without a frame or without a reference.
     """
     if not len(embeddings) or not len(references):
         raise ValueError(f"similarity needs a frame and a reference, got {len(embeddings)} and {len(references)}.")
@@ -18,14 +18,12 @@ def pool_similarity(embeddings: Tensor, references: Tensor) -> float:
 
 
 def head_motion(boxes: Tensor) -> float:
-    """Mean speed of the head in pixels a frame, from its boxes [F, 4] (x0, y0, x1, y1) in pixels.
+    """The mean speed of the head in pixels a frame, from its boxes [F, 4] (x0, y0, x1, y1) in pixels.
 
-    A step is the length of the change of (centre x, centre y, half side): coming closer moves the
-    outline of the head, so it counts as much as going sideways. The track is smoothed over time by
-    [1, 2, 1] / 4 before the steps are taken: a steady movement keeps its speed exactly, a flicker
-    of the locator from frame to frame vanishes, and its random jitter weighs a third.
-
-    ValueError: fewer than SHORTEST_CLIP frames.
+    A step is the length of the change of (centre x, centre y, half side): coming closer moves the outline of the head, so
+    it counts as much as going sideways. Before that, the track is smoothed over time by [1, 2, 1] / 4: a steady motion
+    keeps its speed exactly, the locator's flicker from frame to frame vanishes, and its random jitter weighs a third.
+    Raises ValueError for fewer than SHORTEST_CLIP frames.
     """
     if len(boxes) < SHORTEST_CLIP:
         raise ValueError(f"head motion needs {SHORTEST_CLIP} frames or more, got {len(boxes)}.")
@@ -36,12 +34,10 @@ def head_motion(boxes: Tensor) -> float:
 
 
 def drift_outside(before: Tensor, after: Tensor, boxes: Tensor) -> float:
-    """Mean absolute RGB change, 0..1, of the pixels which lie in no head box of either clip.
+    """The mean absolute change of the colours, in 0..1, of the pixels that are in no head box of either clip.
 
-    before and after [F, 3, H, W] in 0..1 with the same seed; boxes [F, B, 4] in pixels, the heads
-    of both clips together. A pixel belongs to a box if its centre does.
-
-    ValueError: the boxes cover every pixel, so nothing was measured.
+    before, after: [F, 3, H, W] in 0..1, of the same seed. boxes: [F, B, 4] in pixels, the heads of both clips together;
+    a pixel is in a box if its centre is. Raises ValueError if the boxes cover every pixel.
     """
     height, width = before.shape[-2:]
     x0, y0, x1, y1 = boxes.to(before.device).unbind(-1)
@@ -56,8 +52,8 @@ def drift_outside(before: Tensor, after: Tensor, boxes: Tensor) -> float:
 
 
 def agreement(predicted: Tensor, references: Tensor) -> float:
-    """Share of attributes, 0..1, which agree with those most references show.
+    """The share, in 0..1, of attributes that agree with what most references show.
 
-    predicted [N, A] and references [P, A] hold a class number per attribute.
+    predicted [N, A] and references [P, A] hold a class number for each attribute.
     """
     return (predicted == references.mode(0).values).float().mean().item()

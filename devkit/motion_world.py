@@ -1,4 +1,4 @@
-"""A tiny Stable Diffusion 1.5 with motion modules: build, load through the node, sample as the core does."""
+"""A tiny Stable Diffusion 1.5 with motion modules: build it, load it through the node, sample it as the core does."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -43,7 +43,10 @@ def tiny_sd15(config=comfy.supported_models.SD15, weights=torch.float32, compute
 
 @contextmanager
 def motion_loader(pack):
-    """``load(model, file, **kind)``: the MODEL that the node makes of a new motion module; files vanish in the end."""
+    """Context with ``load(model, file, **kind)``, the MODEL that the node makes with a new motion module.
+
+    The files are removed at its end.
+    """
     folder = Path(folder_paths.models_dir) / "animatediff_models"
     folder.mkdir(exist_ok=True)
     try:
@@ -72,7 +75,7 @@ def noise(frames=6, seed=3):
 
 
 def sample(model, frames=6, start=None, **options):
-    """Latents as the core KSampler makes them."""
+    """The latents that the core KSampler makes."""
     start = noise(frames) if start is None else start
     with torch.inference_mode():
         return comfy.sample.sample(
@@ -92,7 +95,7 @@ def sample(model, frames=6, start=None, **options):
 
 
 class Predict(comfy.samplers.Sampler):
-    """One guided prediction of the clean latents, at the point where a sampler makes it."""
+    """Makes one guided prediction of the clean latents, where a sampler would make it."""
 
     def __init__(self, x, sigma):
         self.x, self.sigma = x, sigma

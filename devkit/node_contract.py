@@ -1,8 +1,8 @@
 """What saved workflows rely on: our nodes' ids, the order of their inputs and widgets, and the order of their outputs.
 
-A workflow that the frontend saved holds its widgets' values as a bare list and its links as numbers of outputs, so a
-renamed input or a widget in another place silently gives a user's old workflow other settings. After an input or an
-output was added, write the committed list again from the pack's folder:
+A workflow that the frontend saved holds the values of widgets as a bare list and links as numbers of outputs, so a renamed
+input or a widget in another place silently gives a user's old workflow other settings. After adding an input or an output,
+write the committed list again from the pack's folder:
 
     .venv/bin/python -m devkit.node_contract
 """
@@ -17,21 +17,23 @@ from devkit.workflow_api import has_control, input_specs, is_socket, type_of
 
 COMMITTED = ROOT / "tests" / "server" / "node_contract.json"
 CONTROL = "control after generate"
-"""The widget that the frontend adds below a seed; it takes a place among the saved values."""
+"""The widget that the frontend adds below a seed, which takes a place among the saved values."""
 
 
 def contract_of(object_info: dict) -> dict[str, dict[str, list[str]]]:
-    """{node id: {"inputs": ["model MODEL", ...], "widgets": ["width", ...], "outputs": ["IMAGE", ...]}} of our nodes,
-    each list in the order in which the frontend has it: required inputs before optional ones."""
+    """{node id: {"inputs": ["model MODEL", ...], "widgets": ["width", ...], "outputs": ["IMAGE", ...]}} of our nodes.
+
+    Each list has the frontend's order, which puts required inputs before optional ones.
+    """
     ours = {node: info for node, info in object_info.items() if node.startswith("PersonalVideo")}
     return {node: _contract(info) for node, info in sorted(ours.items())}
 
 
 def breaches(committed: dict, running: dict) -> list[str]:
-    """What would break a workflow that was saved with the committed nodes, one sentence each.
+    """Everything that would break a workflow saved with the committed nodes, one sentence each.
 
-    New nodes are no breach. A new widget or output may only follow those that are there: both are saved by place. A new
-    socket may stand anywhere, as the frontend finds sockets by name, but those that are there keep their order.
+    New nodes are no breach. New widgets and outputs have to follow the old ones, as both are saved by place. A new socket
+    may be anywhere, as the frontend finds sockets by name, but the old ones have to keep their order.
     """
     found = [f"{node} is gone." for node in committed.keys() - running.keys()]
     for node in committed.keys() & running.keys():

@@ -1,4 +1,4 @@
-"""A random adapter for a tiny model, saved as the trainer saves it."""
+"""A random adapter for a tiny model, in a file like the trainer's."""
 
 from pathlib import Path
 

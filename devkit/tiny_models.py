@@ -1,7 +1,7 @@
 """Tiny random checkpoints of every supported family, with the key names of the published files.
 
-Written as files and loaded by the host's own loader nodes, so that the host's detection, weight
-types and model classes are the real ones. Only depth and width are small. Deterministic by seed.
+They are written as files and loaded by the host's own loader nodes, so that the host's detection, weight types and model
+classes are the real ones; only depth and width are small. A seed always gives the same weights.
 
     write_diffusion_model("wan21", folder / "wan21.safetensors")
     model = load_model("wan21", folder)            # writes the file if it is not there yet
@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 TOKENS = 12
-"""Length of the random prompts."""
+"""How many tokens the random prompts have."""
 
 HUNYUAN = dict(
     image_model="hunyuan_video", mlp_ratio=4.0, hidden_size=256, num_heads=2, depth=2, theta=256, qkv_bias=True,
@@ -40,13 +40,14 @@ LTXV = dict(
 
 @dataclass(frozen=True)
 class Family:
-    """latent_shape: of a short clip of the smallest sides that every layer accepts, [B, C, T, h, w]; for
-    sd15 the frames are the batch, [T, C, h, w].
-    config: what the host's detection finds in the file; described: what of it stands in the file's metadata.
-    cfg: whether it is sampled with guidance.
-    loader: "diffusion_model" (Load Diffusion Model) or "checkpoint" (Load Checkpoint).
-    context_dim: width of the prompt's features; context_key: its name in config. extras: (generator) -> further conditioning.
-    doubled: parts of the names of matrices that need twice the size for self-attention to be felt in the output.
+    """A family of models.
+
+    latent_shape: that of a short clip with the smallest sides that every layer accepts, [B, C, T, h, w]; for sd15, whose
+    frames are the batch, [T, C, h, w]. config: what the host's detection finds in the file. described: the part of it that
+    is in the file's metadata. cfg: whether the family is sampled with guidance. loader: "diffusion_model" (Load Diffusion
+    Model) or "checkpoint" (Load Checkpoint). context_dim: the width of the prompt's features. context_key: its name in
+    config. extras(generator): further conditioning. doubled: parts of the names of matrices that need twice the size, or
+    self-attention would not be felt in the output.
     """
 
     name: str
@@ -130,13 +131,13 @@ FAMILIES = {
         ),
     )
 }  # fmt: skip
-"""wan22_14b is one architecture for both experts: give the high-noise one another seed."""
+"""Both experts of wan22_14b have one architecture; the high-noise one needs another seed."""
 
 
 def diffusion_state(name: str, seed: int = 0, context_dim: int = 0) -> dict[str, torch.Tensor]:
     """Random float32 weights of the family's diffusion model, under the names of its module.
 
-    ``context_dim`` other than 0: for a prompt of another width than the published one.
+    context_dim: the width of the prompt's features, or 0 for the family's own.
     """
     family = FAMILIES[name]
     narrowed = {family.context_key: context_dim} if context_dim else {}
@@ -152,7 +153,7 @@ def diffusion_state(name: str, seed: int = 0, context_dim: int = 0) -> dict[str,
 
 
 def _random(key: str, like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Norm scales near 1, small biases; a matrix keeps the size of what goes through it, so that every layer matters."""
+    """Norm scales near 1, small biases, and matrices that keep the size of what goes through, so that every layer matters."""
     values = torch.randn(like.shape, generator=generator)
     if like.ndim > 1:
         return values.div_(like[0].numel() ** 0.5)
@@ -160,8 +161,7 @@ def _random(key: str, like: torch.Tensor, generator: torch.Generator) -> torch.T
 
 
 def write_diffusion_model(name: str, path: Path, seed: int = 0, context_dim: int = 0) -> Path:
-    """The family's file with only the diffusion model in it: a checkpoint without text encoder and VAE where
-    the published file is one."""
+    """Write the family's file with the diffusion model alone, as a checkpoint if the published file is one."""
     prefix = FAMILIES[name].prefix
     state = {prefix + key: value for key, value in diffusion_state(name, seed, context_dim).items()}
     save_file(state, path, metadata=file_metadata(name, context_dim))
@@ -169,7 +169,7 @@ def write_diffusion_model(name: str, path: Path, seed: int = 0, context_dim: int
 
 
 def file_metadata(name: str, context_dim: int = 0) -> dict[str, str]:
-    """The file's description of its network, in the form that the host reads; Wan's says only what is not as published."""
+    """The file's description of its network in the form that the host reads; Wan's has only what differs from published."""
     family = FAMILIES[name]
     config = dict(family.described)
     if context_dim:
@@ -178,10 +178,10 @@ def file_metadata(name: str, context_dim: int = 0) -> dict[str, str]:
 
 
 def load_model(name: str, folder: Path, weight_dtype: str = "default", seed: int = 0):
-    """MODEL of ``folder/<name>.safetensors`` (``<name>_<seed>`` if the seed is not 0), which is written first
-    if it is missing, through the node that a user loads the family with.
+    """The MODEL that a user's loader node makes of ``folder/<name>.safetensors``, which is written if it is missing.
 
-    ``weight_dtype`` other than "default" (such as "fp8_e4m3fn") goes through Load Diffusion Model.
+    With a seed other than 0 the file is ``<name>_<seed>``. A weight_dtype other than "default", such as "fp8_e4m3fn", goes
+    through Load Diffusion Model.
     """
     family = FAMILIES[name]
     file = folder / (f"{name}_{seed}.safetensors" if seed else f"{name}.safetensors")
@@ -196,7 +196,7 @@ def load_model(name: str, folder: Path, weight_dtype: str = "default", seed: int
 
 
 def conditioning(name: str, seed: int = 0) -> list:
-    """CONDITIONING with random features of one prompt, as the family's text encoder would give them."""
+    """The CONDITIONING of one prompt, with random features in place of the family's text encoder."""
     family = FAMILIES[name]
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():

@@ -1,7 +1,7 @@
-"""Tiny random motion modules under the key names of the published checkpoints.
+"""Tiny random motion modules with the key names of the published checkpoints.
 
-The weights are those that diffusers' MotionAdapter would have for the UNet at
-hand; every layout that people download holds the same ones under other names.
+The weights are those that diffusers' MotionAdapter would have for a given UNet; every layout that people download holds the
+same ones under other names.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from torch import Tensor
 
-FRAMES = {"v1": 24, "v2": 32, "v3": 32, "lcm": 64}  # the positional tables of the publications
+FRAMES = {"v1": 24, "v2": 32, "v3": 32, "lcm": 64}  # the lengths of the published positional tables
 LAYOUTS = ("plain", "state_dict", "module", "diffusers")
 
 
@@ -24,11 +24,11 @@ def write_motion_module(
     seed: int = 0,
     size: float = 1.0,
 ) -> Path:
-    """A motion checkpoint for a host UNet (``model.model.diffusion_model``) at ``path``.
+    """Write a motion checkpoint for a host UNet (``model.model.diffusion_model``) to ``path``.
 
-    version: "v1" (24 frames), "v2" (32 and a mid block), "v3" (32), "lcm" (no table, 64).
-    layout: "plain" keys; "state_dict" and "module" as training scripts wrap them; "diffusers".
-    size: how strongly the modules act. A .ckpt is written for any suffix but .safetensors.
+    version: "v1" (24 frames), "v2" (32 and a mid block), "v3" (32) or "lcm" (no table, 64). layout: "plain" keys, those
+    that training scripts wrap ("state_dict" and "module"), or "diffusers". size: how strongly the modules act. Any suffix
+    but .safetensors gives a .ckpt.
     """
     tensors = random_weights(unet, mid_block=version == "v2", seed=seed, size=size)
     tables = version != "lcm"
@@ -54,7 +54,7 @@ def write_motion_module(
 
 
 def random_weights(unet, mid_block: bool, seed: int = 0, size: float = 1.0) -> dict[str, Tensor]:
-    """Under the names of diffusers, without positional tables."""
+    """The random weights under the names of diffusers, without positional tables."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, channels in module_channels(unet, mid_block).items():
@@ -69,7 +69,7 @@ def random_weights(unet, mid_block: bool, seed: int = 0, size: float = 1.0) -> d
 
 
 def module_channels(unet, mid_block: bool) -> dict[str, int]:
-    """Channels of each module by its name in diffusers, counted off the layers of the host's UNet."""
+    """The number of channels of each module, by its name in diffusers, as the layers of the host's UNet have it."""
     channels = {}
     for part, blocks in (("down_blocks", unet.input_blocks), ("up_blocks", unet.output_blocks)):
         level = index = 0
@@ -87,7 +87,7 @@ def module_channels(unet, mid_block: bool) -> dict[str, int]:
 
 
 def published_name(name: str) -> str:
-    """The name in the first releases of AnimateDiff for a name of diffusers."""
+    """The name that the first releases of AnimateDiff have for a name of diffusers."""
     module, index, rest = name.partition(".transformer_blocks")
     for theirs, published in (
         ("attn1", "attention_blocks.0"),

@@ -1,6 +1,6 @@
-"""Pipelines of diffusers on the weights of the tiny checkpoints, converted by diffusers' own single-file converters.
+"""Pipelines of diffusers with the weights of the tiny checkpoints, converted by diffusers' own single-file converters.
 
-They have no text encoders and no VAE; ``latents`` runs them on random prompt features.
+They have no text encoder and no VAE; ``latents`` runs them on random features of prompts.
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ from devkit.tiny_models import FAMILIES, conditioning, diffusion_state
 
 STEPS = {"sd15": 4, "wan21": 8, "hunyuan_video": 8}
 CFG = {"sd15": 2.0, "wan21": 5.0, "hunyuan_video": 1.0}
-"""Low for sd15: random weights already blow its latents up to a deviation of 30."""
+"""That of sd15 is low, as random weights blow its latents up to a deviation of 30 even so."""
 
 
 def animatediff(motion_module: Path) -> diffusers.AnimateDiffPipeline:
-    """motion_module: a file in the layout of a diffusers MotionAdapter."""
+    """The pipeline for sd15 with a motion module from a file in the layout of a diffusers MotionAdapter."""
     family = FAMILIES["sd15"]
     width, heads = family.config["model_channels"], 8
     unet = diffusers.UNet2DConditionModel(
@@ -73,7 +73,7 @@ def hunyuan_video(shift: float) -> diffusers.HunyuanVideoPipeline:
 
 
 def latents(name: str, pipe, noise: Tensor, callback=None) -> Tensor:
-    """Run the pipeline of family ``name`` from ``noise``, in the host's shape, as the result."""
+    """Run the pipeline of family ``name`` from ``noise``; noise and result have the host's shape."""
     (features, extras), (negative, _) = conditioning(name, 1)[0], conditioning(name, 2)[0]
     video = noise.movedim(0, 1)[None] if noise.ndim == 4 else noise
     frames, rows, columns = video.shape[2:]
@@ -102,7 +102,7 @@ def latents(name: str, pipe, noise: Tensor, callback=None) -> Tensor:
 
 
 def sigmas(pipe) -> Tensor:
-    """The noise levels of the pipeline's last run, as the host counts them."""
+    """The noise levels of the pipeline's last run, in the host's terms."""
     scheduler = pipe.scheduler
     if not isinstance(scheduler, diffusers.DDIMScheduler):
         return scheduler.sigmas.clone()
@@ -111,7 +111,7 @@ def sigmas(pipe) -> Tensor:
 
 
 def _hunyuan_state(host: dict[str, Tensor], width: int) -> dict[str, Tensor]:
-    """Host names to the published ones to diffusers'. linear1 by hand: the converter knows the full width only."""
+    """Weights under diffusers' names, by way of the published ones; linear1 is split here, not by full width."""
     fused, published = {}, {}
     for key, value in host.items():
         if "linear1" in key:

@@ -1,7 +1,7 @@
 """Small random files for every published text encoder and VAE that the workflows load.
 
-They hold the key names of the published files and fit the sizes that ``tiny_host`` gives to the host's
-classes, so they only load in a server that has that pack.
+They have the key names of the published files and the sizes that ``tiny_host`` gives the host's classes, so they load only
+in a server that has that pack.
 """
 
 import io
@@ -21,12 +21,12 @@ from devkit import tiny_vaes
 from devkit.tiny_models import FAMILIES, diffusion_state, file_metadata
 
 CONTEXT_DIM = 128
-"""Width of every text encoder but CLIP-L and byT5; write the families' diffusion models with it."""
+"""The width of every text encoder but CLIP-L and byT5; the families' diffusion models have to be written with it."""
 
 SIZES = json.loads((Path(__file__).parent / "tiny_host" / "sizes.json").read_text())["text_encoders"]
 CONFIGS = Path(comfy.text_encoders.t5.__file__).parent
 DISTINCT_ROWS = 997
-"""Rows of an embedding table that differ; the rest of the vocabulary repeats them."""
+"""An embedding table has so many different rows, which the rest of the vocabulary repeats."""
 
 
 def clip_l() -> dict[str, torch.Tensor]:
@@ -39,7 +39,7 @@ def t5xxl() -> dict[str, torch.Tensor]:
 
 
 def umt5xxl() -> dict[str, torch.Tensor]:
-    """With its tokenizer in the file, as the published one has."""
+    """umt5-xxl with its tokenizer in the file, as in the published one."""
     return _t5("umt5_config_xxl.json", "umt5xxl", seed=3) | _xxl_mark() | {"spiece_model": _character_tokenizer()}
 
 
@@ -52,23 +52,23 @@ def llama() -> dict[str, torch.Tensor]:
 
 
 def qwen25() -> dict[str, torch.Tensor]:
-    """Without the vision tower, which text never reaches."""
+    """Qwen 2.5 without the vision tower, which text never reaches."""
     return _random(comfy.text_encoders.llama.Qwen25_7BVLI, SIZES["qwen25_7b"], seed=6, only="model.")
 
 
 def write_text_encoder(build: Callable[[], dict], path: Path) -> None:
-    """``build`` is one of the functions above; stored in half precision, as published."""
+    """Write what ``build``, one of the functions above, makes, in half precision as published."""
     state = {key: value.half() if value.is_floating_point() else value for key, value in build().items()}
     save_file(state, path)
 
 
 def write_vae(name: str, path: Path) -> None:
-    """``name`` as in ``tiny_vaes.VAES``."""
+    """Write the VAE that ``tiny_vaes.VAES`` has under ``name``."""
     save_file(_vae_state(name), path)
 
 
 def write_checkpoint(name: str, path: Path) -> None:
-    """The family's whole checkpoint: sd15 with text encoder and VAE, ltxv with VAE, as published."""
+    """Write the family's whole checkpoint as published: sd15 with text encoder and VAE, ltxv with its VAE."""
     family = FAMILIES[name]
     if name == "sd15":
         metadata = {}
@@ -100,12 +100,12 @@ def _t5(config_file: str, name: str, seed: int) -> dict[str, torch.Tensor]:
 
 
 def _xxl_mark() -> dict[str, torch.Tensor]:
-    """The host tells T5-XXL by this layer's rows; the small network has no such layer and ignores it."""
+    """A layer by whose rows the host recognises T5-XXL; the small network has no such layer and ignores it."""
     return {"encoder.block.23.layer.1.DenseReluDense.wi_1.weight": torch.zeros(10240, 1)}
 
 
 def _random(network: type, config: dict, seed: int, only: str = "") -> dict[str, torch.Tensor]:
-    """Random weights for a text network of the host, of the keys that start with ``only``."""
+    """Random weights for a text network of the host, for those keys that start with ``only``."""
     with torch.device("meta"):
         shapes = network(config, torch.float32, "meta", comfy.ops.disable_weight_init).state_dict()
     generator = torch.Generator().manual_seed(seed)
@@ -124,7 +124,7 @@ def _random(network: type, config: dict, seed: int, only: str = "") -> dict[str,
 
 
 def _character_tokenizer() -> torch.Tensor:
-    """A sentencepiece model of single characters, with umt5's special tokens, as bytes."""
+    """The bytes of a sentencepiece model of single characters with umt5's special tokens."""
     model = io.BytesIO()
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.-'"
     sentencepiece.SentencePieceTrainer.train(

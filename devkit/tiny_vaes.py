@@ -1,6 +1,6 @@
-"""Small random VAEs of every family, through the host's own loader and detection.
+"""Small random VAEs of every family, made by the host's own loader and detection.
 
-Where the loader's detection fixes the size of a network, the host's class is built smaller; everything else is the host's.
+If the detection fixes the size of a network, the host's class is built smaller; everything else is the host's.
 """
 
 import json
@@ -23,14 +23,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class TinyVae:
-    """build(dtype=float32) -> comfy.sd.VAE. latents: shape of a clip that takes some chunks."""
+    """A small VAE. build(dtype=float32) gives the comfy.sd.VAE. latents: the shape of a clip of several chunks."""
 
     build: Callable
     latents: tuple[int, ...]
 
 
 def image(dtype=torch.float32):
-    """Stable Diffusion's; decoder of 32 channels."""
+    """Stable Diffusion's, with a decoder of 32 channels."""
     config = dict(double_z=True, z_channels=4, resolution=256, in_channels=3, out_ch=3, ch=32, ch_mult=[1, 2, 4, 4],
                   num_res_blocks=2, attn_resolutions=[], dropout=0.0)  # fmt: skip
     with _smaller(comfy.sd, "AutoencoderKL", ddconfig=config):
@@ -38,7 +38,7 @@ def image(dtype=torch.float32):
 
 
 def image_temporal(dtype=torch.float32):
-    """Stable Video Diffusion's image VAE with a decoder that mixes frames; 32 channels instead of 128."""
+    """Stable Video Diffusion's image VAE, whose decoder mixes frames, with 32 channels instead of 128."""
     module = comfy.ldm.modules.temporal_ae
     config = dict(double_z=True, z_channels=4, resolution=256, in_channels=3, out_ch=3, ch_mult=[1, 2, 4, 4],
                   num_res_blocks=1, attn_resolutions=[], dropout=0.0, video_kernel_size=[3, 1, 1], alpha=0.0)  # fmt: skip
@@ -49,14 +49,14 @@ def image_temporal(dtype=torch.float32):
 
 
 def wan21(dtype=torch.float32):
-    """Wan 2.1, dim 8."""
+    """Wan 2.1's, with dim 8."""
     return load(comfy.ldm.wan.vae.WanVAE(
         dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[], temperal_downsample=[False, True, True],
     ), dtype)  # fmt: skip
 
 
 def wan22(dtype=torch.float32):
-    """Wan 2.2 (5B), dim 8 instead of 160 and 256."""
+    """Wan 2.2's (5B), with dim 8 instead of 160 and 256."""
     with _smaller(comfy.ldm.wan.vae2_2, "WanVAE", dim=8, dec_dim=8):
         return load(comfy.ldm.wan.vae2_2.WanVAE(
             z_dim=48, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[], temperal_downsample=[False, True, True],
@@ -64,7 +64,7 @@ def wan22(dtype=torch.float32):
 
 
 def hunyuan(dtype=torch.float32, layers=1, growth=(1, 1, 2, 2)):
-    """HunyuanVideo, 32 channels instead of 128, one layer a block instead of two, less growth from block to block."""
+    """HunyuanVideo's, with 32 channels instead of 128, one layer a block instead of two, and less growth between blocks."""
     config = dict(double_z=True, z_channels=16, resolution=256, in_channels=3, out_ch=3, ch=32, ch_mult=list(growth),
                   num_res_blocks=layers, attn_resolutions=[], dropout=0.0, conv3d=True, time_compress=4)  # fmt: skip
     with _smaller(comfy.sd, "AutoencoderKL", ddconfig=config):
@@ -72,7 +72,7 @@ def hunyuan(dtype=torch.float32, layers=1, growth=(1, 1, 2, 2)):
 
 
 def hunyuan15(dtype=torch.float32, layers=1, channels=(8, 8, 16, 32, 32)):
-    """HunyuanVideo 1.5, 8 to 32 channels instead of 128 to 1024, one layer a block instead of two."""
+    """HunyuanVideo 1.5's, with 8 to 32 channels instead of 128 to 1024 and one layer a block instead of two."""
     module = comfy.ldm.hunyuan_video.vae_refiner
     sizes = dict(block_out_channels=list(channels), num_res_blocks=layers)
     with _smaller(module, "Decoder", **sizes), _smaller(module, "Encoder", **sizes):
@@ -83,14 +83,14 @@ def hunyuan15(dtype=torch.float32, layers=1, channels=(8, 8, 16, 32, 32)):
 
 
 def cogvideo(dtype=torch.float32, layers=1, channels=(32, 32, 64, 64)):
-    """CogVideoX, 32 and 64 channels instead of 128 to 512, one layer a block instead of three."""
+    """CogVideoX's, with 32 and 64 channels instead of 128 to 512 and one layer a block instead of three."""
     sizes = dict(block_out_channels=channels, layers_per_block=layers)
     with _smaller(comfy.ldm.cogvideo.vae, "AutoencoderKLCogVideoX", **sizes):
         return load(comfy.ldm.cogvideo.vae.AutoencoderKLCogVideoX(latent_channels=16), dtype)
 
 
 def ltx(dtype=torch.float32, timestep=False, noise=False, **changes):
-    """LTX-Video as its file describes itself; timestep and noise: conditioning and random noise of the later versions."""
+    """LTX-Video's, which its file describes; timestep and noise are the conditioning and random noise of later versions."""
     config = dict(
         dims=3, in_channels=3, out_channels=3, latent_channels=128, norm_layer="pixel_norm", patch_size=4,
         latent_log_var="uniform", causal_decoder=False, timestep_conditioning=timestep, spatial_padding_mode="zeros",
@@ -110,18 +110,21 @@ def ltx(dtype=torch.float32, timestep=False, noise=False, **changes):
 
 
 def ltx_grouped(dtype=torch.float32):
-    """An LTX-Video whose normalisation spans all frames, so that no window of it is exact."""
+    """An LTX-Video VAE whose normalisation spans all frames, so that no window of it is exact."""
     return ltx(dtype, norm_layer="group_norm", encoder_base_channels=32, decoder_base_channels=32,
                decoder_blocks=[["compress_all", {}]] * 3 + [["res_x", {"num_layers": 1}]])  # fmt: skip
 
 
 def taesd(dtype=torch.float32):
-    """The tiny VAE of Stable Diffusion, in its own size."""
+    """The tiny VAE of Stable Diffusion, in its real size."""
     return load(comfy.taesd.taesd.TAESD(latent_channels=4), dtype)
 
 
 def taehv(channels, dtype=torch.float32, stored=torch.float32):
-    """Tiny video VAE, in its own size. channels: 16 Wan 2.1 and HunyuanVideo (stored as float16), 48 Wan 2.2, 128 LTX-2."""
+    """A tiny video VAE in its real size.
+
+    channels: 16 for Wan 2.1 and HunyuanVideo (stored as float16), 48 for Wan 2.2, 32 for HunyuanVideo 1.5, 128 for LTX-2.
+    """
     return load(comfy.taesd.taehv.TAEHV(channels), dtype, stored=stored)
 
 
@@ -147,14 +150,14 @@ VAES = {
 
 
 def load(network: nn.Module, dtype=torch.float32, metadata=None, stored=torch.float32):
-    """The host's VAE with random weights of ``network``, as VAELoader makes it. stored: the type in the file."""
+    """The VAE that the host's VAELoader makes of random weights for ``network``. stored: the dtype in the file."""
     state = {name: value.to(stored) for name, value in random_state(network).items()}
     with torch.inference_mode():
         return comfy.sd.VAE(sd=state, dtype=dtype, metadata=metadata)
 
 
 def random_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights that keep the size of activations; 1 for norms."""
+    """Random weights that keep the size of activations; those of norms are 1."""
     generator = torch.Generator().manual_seed(0)
     state = {}
     for name, value in network.state_dict().items():
@@ -170,7 +173,7 @@ def random_state(network: nn.Module) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _smaller(module, name: str, **sizes):
-    """The host's class ``module.name`` built with ``sizes``, whatever the loader asks for."""
+    """Context in which the host's class ``module.name`` is built with ``sizes``, whatever the loader asks for."""
     original = getattr(module, name)
 
     class Smaller(original):

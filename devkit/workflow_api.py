@@ -1,8 +1,7 @@
 """Turns a workflow as the frontend saves it (UI format) into a prompt for the server (API format).
 
-Only for this project's own workflows, which keep to plain nodes, links and widgets: subgraphs,
-muted or bypassed nodes and reroutes are refused, and so is everything that does not fit the
-server's /object_info exactly.
+It is for this project's own workflows, which keep to plain nodes, links and widgets. Subgraphs, muted or bypassed nodes and
+reroutes are refused, and so is everything that does not fit the server's /object_info exactly.
 """
 
 from collections.abc import Iterator
@@ -12,11 +11,11 @@ WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"
 ANYTHING = {"*", "COMFY_MATCHTYPE_V3"}
 
 FRONTEND_ONLY = {"PreviewAny": 3}
-"""Nodes that the frontend saves with so many widgets of its own, which the server does not know."""
+"""How many widgets of its own, unknown to the server, the frontend saves with these nodes."""
 
 
 class WorkflowError(ValueError):
-    """A workflow that does not fit the server's nodes; the message names the node and the input."""
+    """Raised for a workflow that does not fit the server's nodes; the message names the node and the input."""
 
 
 def to_api(workflow: dict, object_info: dict) -> dict:
@@ -44,7 +43,7 @@ def to_api(workflow: dict, object_info: dict) -> dict:
 
 
 def widget_inputs(node: dict, object_info: dict) -> dict:
-    """Values of the node's widgets, by input name. Raises WorkflowError when their number is off."""
+    """The values of the node's widgets, by input name. Raises WorkflowError if there are too many or too few."""
     values = list(node.get("widgets_values") or [])
     inputs, taken = {}, 0
     for name, spec in input_specs(object_info[node["type"]], inputs):
@@ -61,7 +60,7 @@ def widget_inputs(node: dict, object_info: dict) -> dict:
 
 
 def linked_inputs(node: dict, nodes: dict, links: dict, object_info: dict) -> dict:
-    """[source id, output index] of the node's links, by input name. Raises WorkflowError."""
+    """[source id, output index] of each of the node's links, by input name. Raises WorkflowError if one does not fit."""
     info = object_info[node["type"]]
     expected = dict(input_specs(info, widget_inputs(node, object_info)))
     found = {}
@@ -89,10 +88,10 @@ def linked_inputs(node: dict, nodes: dict, links: dict, object_info: dict) -> di
 
 
 def input_specs(info: dict, values: dict) -> Iterator[tuple[str, list]]:
-    """(name, spec) of a node's inputs in the order of the frontend.
+    """The (name, spec) of each of a node's inputs, in the frontend's order.
 
-    A dynamic combo is followed by the inputs of the choice that `values` holds for it, which the
-    caller may fill in meanwhile.
+    A dynamic combo is followed by the inputs of the choice that `values` holds for it; the caller may fill that in
+    meanwhile.
     """
     yield from _input_specs(info["input"], values, prefix="")
 
@@ -109,12 +108,12 @@ def _input_specs(groups: dict, values: dict, prefix: str) -> Iterator[tuple[str,
 
 
 def is_socket(spec: list) -> bool:
-    """Whether an input can only be linked, having no widget."""
+    """Whether an input has no widget and can only be linked."""
     return type_of(spec) not in WIDGETS or bool(options_of(spec).get("forceInput"))
 
 
 def type_of(spec: list) -> str:
-    """The type's name; older nodes give a combo as the bare list of its choices."""
+    """The name of the input's type; older nodes give a combo as the bare list of its choices."""
     return "COMBO" if isinstance(spec[0], list) else spec[0]
 
 
@@ -123,12 +122,12 @@ def options_of(spec: list) -> dict:
 
 
 def has_control(name: str, spec: list) -> bool:
-    """Whether the frontend adds `control after generate` to a widget, as it does to seeds."""
+    """Whether the frontend adds `control after generate` below a widget, as it does for seeds."""
     return type_of(spec) == "INT" and bool(options_of(spec).get("control_after_generate", name in ("seed", "noise_seed")))
 
 
 def fits(given: str, taken: str) -> bool:
-    """Whether an output of one type may be linked to an input of the other; both may be "A,B"."""
+    """Whether an output of type `given` may be linked to an input of type `taken`; both may list types, as "A,B"."""
     given_types, taken_types = set(given.split(",")), set(taken.split(","))
     return bool(given_types & taken_types or (given_types | taken_types) & ANYTHING)
 

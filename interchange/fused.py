@@ -92,7 +92,7 @@ def _glue(linear: Linear, name: str, parts: dict[int, Matrices]) -> Matrices:
 
 
 def _block_diagonal(parts: dict[int, Matrices]) -> tuple[Tensor, float, dict[int, Tensor]]:
-    """(A, alpha, B by part): A stacks the A of all parts, and the B of each part is nonzero on that part's rows alone."""
+    """(A, alpha, B by part), where A stacks the A of all parts and each B is zero but for the columns of its own part."""
     down = torch.cat([part.down for part in parts.values()])
     scales = {part.alpha / part.rank for part in parts.values()}
     common = scales.pop() if len(scales) == 1 else None

@@ -27,8 +27,8 @@ def late_step_callback(
 
     Call it after ``set_adapters``, whose strength it keeps, and pass the result as ``callback_on_step_end``.
     start_percent, end_percent: the window, where 0 is pure noise and 1 the end; see ``window_of``. shift: that of a flow
-    schedule, by default the scheduler's own. Raises ValueError if the adapter is missing or merged, if the window is
-    empty or not in 0..1, or if the scheduler's noise levels cannot be determined.
+    schedule, by default the scheduler's own. Raises ValueError if the adapter is missing or merged, if the window does not
+    rise within 0..1, or if the scheduler's noise levels cannot be determined.
     """
     if not 0 <= start_percent <= end_percent <= 1:
         raise ValueError(f"start_percent, end_percent: {start_percent:g} and {end_percent:g} must rise from 0 to 1.")

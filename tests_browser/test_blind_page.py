@@ -12,7 +12,7 @@ from PIL import Image
 from devkit.comfy_host import ROOT
 
 COLOURS = {"ours": (20, 160, 60), "theirs": (190, 40, 40)}
-"""Of all pixels of a method's videos but a moving square: how the test knows what hides behind left and right."""
+"""The colour of a method's videos, except for a moving square, by which the test knows what is left and right."""
 
 CLIPS = {"anna/01": ".mp4", "anna/02": ".webp", "ben/01": ".mp4"}
 SIDE, FRAMES = 96, 8

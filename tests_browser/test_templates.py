@@ -68,7 +68,7 @@ def test_template_opens_complete_and_keeps_its_values(tabs, object_info, path):
 
 
 def missing_models_are_offered(screen, file: dict) -> None:
-    """Each with its link and its folder; the demo needs none."""
+    """The note lists each file with its link and its folder; the demo needs none."""
     wanted = [
         [model["name"], model["url"], model["directory"]]
         for node in file["nodes"] for model in node["properties"].get("models", [])
@@ -84,7 +84,7 @@ def missing_models_are_offered(screen, file: dict) -> None:
 
 
 def comparable(prompt: dict) -> dict:
-    """Without titles, and with numbers as JavaScript has them."""
+    """The prompt without titles and with JavaScript's numbers."""
     return {
         node_id: {"class_type": node["class_type"], "inputs": json.loads(json.dumps(node["inputs"]))}
         for node_id, node in prompt.items()

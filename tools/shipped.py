@@ -1,4 +1,4 @@
-"""What the Comfy registry distributes: the files under version control but those that `.comfyignore` names.
+"""What the Comfy registry distributes: every file under version control that `.comfyignore` does not name.
 
 .venv/bin/python -m tools.shipped [--zip pack.zip]
 """
@@ -15,13 +15,13 @@ from devkit.comfy_host import ROOT
 
 
 def shipped_files() -> list[PurePosixPath]:
-    """Relative to the pack's folder, in alphabetical order."""
+    """The shipped files, relative to the pack's folder and in alphabetical order."""
     ignored = _listed("--ignored", "--exclude-from=.comfyignore")
     return sorted(path for path in _listed() - ignored if (ROOT / path).exists())
 
 
 def write_zip(target: Path | BinaryIO) -> None:
-    """Zips the shipped files, with the compression that the registry's own tool uses."""
+    """Zip the shipped files with the compression that the registry's own tool uses."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in shipped_files():
             archive.write(ROOT / path, str(path))

@@ -2,7 +2,7 @@
 
     python -m tools.type_check
 
-What is checked, and how strictly, stands in pyproject.toml; only where that ComfyUI lies is added here.
+pyproject.toml says what is checked and how strictly; this only adds where that ComfyUI is.
 """
 
 import json
@@ -15,7 +15,7 @@ from devkit.comfy_host import ROOT, find_host
 
 
 def main() -> int:
-    """The exit code of pyright: 0 if it finds nothing."""
+    """Run pyright and return its exit code, which is 0 if it finds nothing."""
     with tempfile.TemporaryDirectory(prefix="personalvideo-") as folder:
         project = Path(folder) / "pyrightconfig.json"
         project.write_text(json.dumps({"extends": str(ROOT / "pyproject.toml"), "extraPaths": [str(find_host())]}))

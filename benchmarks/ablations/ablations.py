@@ -4,8 +4,8 @@
     make ablations FULL=1       10 people x 3 seeds x all arms, about 15 hours of processor time
     make ablations FULL=1 KNOWN=benchmarks/results/ablations.json       only what these rows lack
 
-Goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has the published
-rows and their report.
+It goes on where it was stopped. Rows, LoRAs, videos and the report are in output/ablations; benchmarks/results has the
+published rows and their report.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from devkit.comfy_process import load_pack, open_host
 
 
 def work(grid: Grid) -> None:
-    """Do what is left of the grid."""
+    """Do the jobs of the grid that are left."""
     from tqdm import tqdm
 
     with tempfile.TemporaryDirectory(prefix="personalvideo-") as base:
@@ -36,7 +36,7 @@ def work(grid: Grid) -> None:
 
         from benchmarks.ablations.world import AblationWorld
 
-        torch.set_num_threads(1)  # seconds are processor time of one thread
+        torch.set_num_threads(1)  # so that seconds are processor time of one thread
         world = AblationWorld(pack)
         trained = [job for job in grid.wanted if BY_NAME[job.arm].training != NOTHING]
         with tqdm(total=len(trained) * world.steps, unit="step", smoothing=0.05) as bar:
@@ -47,7 +47,7 @@ def work(grid: Grid) -> None:
                 bar.refresh()
                 try:
                     row, videos = world.row(BY_NAME[job.arm], job.identity, job.seed, grid.lora(job), bar.update)
-                except Exception as error:  # the others have to be done all the same
+                except Exception as error:  # the other jobs still have to be done
                     bar.write(f"{job.name} has no row: {error}", file=sys.stderr)
                     continue
                 save_videos(grid.videos(job), videos)
@@ -56,7 +56,7 @@ def work(grid: Grid) -> None:
 
 
 def save_videos(path: Path, videos) -> None:
-    """[N, F, 3, H, W] in 0..1, kept in 8 bits."""
+    """Save ``videos`` [N, F, 3, H, W] in 0..1 with 8 bits."""
     import torch
     from safetensors.torch import save_file
 

@@ -1,22 +1,23 @@
-"""The arms of the ablation study: each is our training with what its title says changed.
+"""The arms of the ablation study, each of which is our training with the change that its title names.
 
-Every arm has the settings of the bundled demo workflow, the same number of optimizer steps, the same rank, and is
-sampled as it was trained. Two things follow that a title does not say: a video of a single frame (``t2i``) has one frame to score
-a step and none to compare, so its SCR is 0; and gradient reaches the last 4 sampling steps, also of arms that act in more.
+Every arm has the settings of the bundled demo workflow, the same number of optimizer steps and the same rank, and is
+sampled as it was trained. Two consequences are not in the titles. A video of a single frame (``t2i``) has one frame to
+score in a step and none to compare it with, so its SCR is 0. And gradient reaches the last 4 sampling steps, even in arms
+that act in more.
 
-What was chosen on the two pilots Aro and Fenn, whom the study leaves out, before it began (training seed 100):
-- 260 steps. With 130 `ours` reached a judge similarity of 0.69 and 0.49 (base: 0.02 for Aro), less than wanted;
-  with 260 Aro reached 0.81, and attribute agreement went from 0.68 to 0.89.
-- The reconstruction's learning rate, by the judge alone: with 130 steps 0.17 and -0.02 at 5e-4, 0.42 and 0.21 at 2e-3,
-  0.60 and 0.58 at 8e-3; with 260 steps, Fenn only, 0.66 at 8e-3 and 0.65 at 2e-2; so 8e-3. Its motion (2.0 pixels a
-  frame without it) was 1.3 and 1.4 at 2e-3, 0.7 and 0.9 at 8e-3; with 260 steps 0.4 at 8e-3, 0.1 at 2e-2.
+Two choices were made before the study began, on the pilots Aro and Fenn, whom it leaves out (training seed 100):
+- 260 steps. With 130, `ours` reached a judge similarity of 0.69 and 0.49 (base: 0.02 for Aro), which was too little; with
+  260, Aro reached 0.81, and attribute agreement rose from 0.68 to 0.89.
+- The learning rate of the reconstruction, by the judge alone. With 130 steps it reached 0.17 and -0.02 at 5e-4, 0.42 and
+  0.21 at 2e-3, 0.60 and 0.58 at 8e-3; with 260 steps, for Fenn alone, 0.66 at 8e-3 and 0.65 at 2e-2; so it is 8e-3. Its
+  motion (2.0 pixels a frame without it) was 1.3 and 1.4 at 2e-3, 0.7 and 0.9 at 8e-3; with 260 steps 0.4 at 8e-3 and 0.1
+  at 2e-2.
 
-Five arms came when the first rows of six people had been seen, to understand them: neither all steps nor the lack of
-SCR cost motion, and reconstruction was a good likeness of some. What our training has beyond the losses of Eq. 5, a
-preservation loss and a reward that looks for the face where the teacher has it, may be what holds the motion: ``eq5``
-and its two variants do without both (instead of two arms, not yet begun, that lacked the first only), and
-``eq5_all_steps`` has gradient through all its steps. They keep our robust augmentation, 4 rewarded frames a step and
-falling learning rate.
+Five arms were added to understand the first rows, of six people: neither acting in all steps nor the lack of SCR had cost
+motion, and reconstruction was a good likeness of some people. What our training has beyond the losses of Eq. 5, a
+preservation loss and a reward that looks for the face where the teacher has it, may be what keeps the motion. ``eq5`` and
+its two variants do without both (they replace two arms, not yet begun, that lacked the first alone), and ``eq5_all_steps``
+has gradient through all its steps. They keep our robust augmentation, 4 rewarded frames a step and falling learning rate.
 ``reconstruction_our_rate`` and ``reconstruction_late`` ask whether a reconstruction that moves still shows the person.
 """
 
@@ -41,11 +42,12 @@ REWARD, RECONSTRUCTION, NOTHING = "reward", "reconstruction", "nothing"
 
 @dataclass(frozen=True)
 class Arm:
-    """name: in the rows. title: for people. changes: of TrainingSettings; a reconstruction knows some of them.
+    """An arm of the study.
 
-    training: one of REWARD, RECONSTRUCTION, NOTHING. layers: linears that get the adapter.
-    frames: of a training video. photos: how many references are used. one_prompt: no prompt augmentation.
-    own_faces: the reward looks for the face on the student's frames, as the paper does, not where the teacher has it.
+    name: its name in the rows. title: its name for people. changes: those to TrainingSettings, of which a reconstruction
+    knows some. training: REWARD, RECONSTRUCTION or NOTHING. layers: the linears that get the adapter. frames: how many a
+    training video has. photos: how many references are used. one_prompt: whether prompts are not augmented. own_faces:
+    whether the reward looks for the face in the student's frames, as in the paper, and not where the teacher has it.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Arm:
 
     @property
     def start_percent(self) -> float:
-        """Where sampling starts to use the adapter; the steps after it are those that it learns."""
+        """The point from which sampling uses the adapter, which learns the steps after it."""
         return self.changes.get("start_percent", 0.75)
 
 
@@ -86,9 +88,9 @@ ARMS = (
     Arm("reconstruction_late", "Reconstruction in the last quarter", RECONSTRUCTION_RATE, RECONSTRUCTION),
 )
 MAIN = ("base", "ours", "no_scr", "no_augmentation", "all_steps", "t2i", "reconstruction")
-"""The arms of the questions that the study has to answer first."""
+"""The arms for the questions that the study has to answer first."""
 
 ADDED = ("eq5", "eq5_no_scr", "eq5_all_steps", "reconstruction_our_rate", "reconstruction_late")
-"""The arms that came when rows had been seen."""
+"""The arms that were added after rows had been seen."""
 
 BY_NAME = {arm.name: arm for arm in ARMS}

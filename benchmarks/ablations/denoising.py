@@ -1,9 +1,9 @@
-"""When does the demo model decide what? The paper's Figure 4 in numbers, for the ablations of the late window.
+"""When the demo model decides what: the paper's Figure 4 in numbers, for the ablations of the late window.
 
     python -m benchmarks.ablations.denoising      about three minutes, into benchmarks/results/denoising.json and .png
 
-In every sampling step the model predicts the whole video. These predictions of the held-out videos are compared with what
-they become: is it that person already, are those the looks, does the head move as it will?
+In every sampling step the model predicts the whole video. For the held-out videos these predictions are compared with the
+final video: does it already show that person, those looks, and that motion of the head?
 """
 
 import json
@@ -29,7 +29,7 @@ FIGURES = {
 
 
 def compare(metrics, clips: list) -> list[dict[str, float]]:
-    """FIGURES of predictions [F, 3, H, W], step by step, against the last one."""
+    """The FIGURES of the predictions [F, 3, H, W] of each step, against the last of them."""
     references, places = metrics.references(list(clips[-1])), _centres(metrics, clips[-1])
     measured = [metrics.measure(clip, "", references) for clip in clips]
     end = measured[-1]
@@ -44,7 +44,7 @@ def compare(metrics, clips: list) -> list[dict[str, float]]:
 
 
 def _centres(metrics, clip):
-    """[F, 2] of the heads, in pixels."""
+    """The centres [F, 2] of the heads, in pixels."""
     import torch
 
     boxes = torch.tensor([face.box for face in metrics.faces(clip)])
@@ -52,7 +52,7 @@ def _centres(metrics, clip):
 
 
 def summary(clips: list[list[dict[str, float]]]) -> list[dict]:
-    """Of every step: its number from 1, and of each figure the mean over the clips and the limits of its 95 % interval."""
+    """For every step its number from 1, and for each figure the mean over the clips and the limits of its 95 % interval."""
     rows = []
     for number, step in enumerate(zip(*clips), 1):
         means = {figure: interval([clip[figure] for clip in step]) for figure in FIGURES}
@@ -63,7 +63,7 @@ def summary(clips: list[list[dict[str, float]]]) -> list[dict]:
 
 @styled
 def plot(rows: list[dict], window: int, path: Path) -> Figure:
-    """rows: of ``summary``. window: the step that the late window begins with."""
+    """Draw the ``rows`` of ``summary``. window: the step with which the late window begins."""
     figure, [[axes]] = panels(760, 400)
     head(axes, "What each step decides", "prediction against the finished video; bands are 95 % confidence intervals")
     steps = [row["step"] for row in rows]

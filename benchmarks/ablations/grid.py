@@ -1,7 +1,7 @@
-"""The grid of an ablation study on disk: which jobs are done, and who is at work on the others.
+"""The grid of an ablation study on disk, which knows which jobs are done and who is working on the others.
 
-Any number of processes may work on one folder. A killed one loses the job it was at, and nothing else: the
-operating system takes its lock away.
+Any number of processes may work on one folder. A process that is killed loses the job that it was doing and nothing else,
+as the operating system releases its lock.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Job:
-    """One row to be: an arm, a person, a seed."""
+    """A row that is to be made: an arm, a person and a seed."""
 
     arm: str
     identity: str
@@ -27,12 +27,12 @@ class Job:
 
 
 def jobs(arms: Sequence[str], identities: Sequence[str], seeds: Sequence[int]) -> list[Job]:
-    """Seed by seed, then person by person, then arm by arm: whatever has been done first is balanced."""
+    """All jobs, seed by seed, then person by person, then arm by arm, so that those done first are balanced."""
     return [Job(arm, identity, seed) for seed in seeds for identity in identities for arm in arms]
 
 
 class Grid:
-    """Rows of finished jobs in ``folder/rows.jsonl``, locks of the running ones in ``folder/locks``."""
+    """Keeps the rows of finished jobs in ``folder/rows.jsonl`` and the locks of running ones in ``folder/locks``."""
 
     def __init__(self, folder: Path, wanted: Sequence[Job]):
         self.folder = folder
@@ -40,15 +40,15 @@ class Grid:
         (folder / "locks").mkdir(parents=True, exist_ok=True)
 
     def lora(self, job: Job) -> Path:
-        """Where the job's LoRA is kept."""
+        """The path at which the job's LoRA is kept."""
         return self.folder / "loras" / f"{job.name}.safetensors"
 
     def videos(self, job: Job) -> Path:
-        """Where its first held-out videos are kept."""
+        """The path at which the job's first held-out videos are kept."""
         return self.folder / "videos" / f"{job.name}.safetensors"
 
     def rows(self) -> list[dict]:
-        """Of the wanted jobs that are done, in their order. A line that a kill left unfinished does not count."""
+        """The rows of those wanted jobs that are done, in order. A line that a kill left unfinished does not count."""
         found = {}
         path = self.folder / "rows.jsonl"
         for line in path.read_text().splitlines() if path.exists() else ():
@@ -63,21 +63,21 @@ class Grid:
         return {Job(row["arm"], row["identity"], row["seed"]) for row in self.rows()}
 
     def add(self, row: dict) -> None:
-        """Append a finished row, on a line of its own whatever was there before, or is written beside it."""
+        """Append a finished row on a line of its own, whatever the file ends with and whoever else writes to it."""
         with open(self.folder / "rows.jsonl", "a") as file:
             file.write(f"\n{json.dumps(row)}")
             file.flush()
             os.fsync(file.fileno())
 
     def adopt(self, rows: Sequence[dict]) -> None:
-        """Count rows of an earlier run, perhaps on another computer, as done."""
+        """Count the rows of an earlier run, perhaps on another computer, as done."""
         done = self.done()
         for row in rows:
             if Job(row["arm"], row["identity"], row["seed"]) not in done:
                 self.add(row)
 
     def claims(self) -> Iterator[Job]:
-        """The jobs that are left, one by one, each locked while the caller is at it."""
+        """The jobs that are left, one by one, each locked while the caller works on it."""
         for job in self.wanted:
             if job in self.done():
                 continue

@@ -1,6 +1,6 @@
 """Paired statistics of the ablation rows.
 
-Seeds of one person are repetitions, not people: figures are averaged over them first, and every test and interval
+The seeds of one person are repetitions and not people: figures are averaged over them first, and every test and interval
 counts people. Two arms are compared on the (person, seed) pairs that both have.
 """
 
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over ``people``, with its confidence limits of Student's t; they are nan for fewer than two."""
+    """A mean over ``people`` and its confidence limits by Student's t, which are nan for fewer than two people."""
 
     people: int
     mean: float
@@ -24,10 +24,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one arm has more than another: the mean difference, and how likely chance alone makes it that large.
+    """How much more one arm has than another: the mean difference, and how likely chance alone would make it so large.
 
-    t_test: two-sided p of the paired t test. wilcoxon: of the signed-rank test, exact unless a difference is 0. Both are
-    nan where they cannot be computed: for fewer than two people, or if all differences are the same.
+    t_test: the two-sided p of the paired t test. wilcoxon: the p of the signed-rank test, exact unless a difference is 0.
+    Both are nan if they cannot be computed: for fewer than two people, or if all differences are equal.
     """
 
     difference: Interval
@@ -36,7 +36,7 @@ class Comparison:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Of the mean of independent values. Raises ValueError if there are none."""
+    """The interval for the mean of independent values. Raises ValueError if there are none."""
     from scipy import stats
 
     people = len(values)
@@ -51,7 +51,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def arm_interval(rows: Iterable[dict], arm: str, figure: str) -> Interval:
-    """Of one figure of one arm."""
+    """The interval for one figure of one arm."""
     by_person = defaultdict(list)
     for row in rows:
         if row["arm"] == arm:
@@ -60,7 +60,7 @@ def arm_interval(rows: Iterable[dict], arm: str, figure: str) -> Interval:
 
 
 def differences(rows: Iterable[dict], arm: str, other: str, figure: str) -> dict[str, float]:
-    """``arm`` minus ``other``, by person, averaged over the seeds that both have."""
+    """The figure of ``arm`` minus that of ``other`` by person, averaged over the seeds that both have."""
     values = {(row["arm"], row["identity"], row["seed"]): row[figure] for row in rows}
     by_person = defaultdict(list)
     for (name, identity, seed), value in values.items():
@@ -70,7 +70,7 @@ def differences(rows: Iterable[dict], arm: str, other: str, figure: str) -> dict
 
 
 def compare(rows: Iterable[dict], arm: str, other: str, figure: str) -> Comparison:
-    """``arm`` against ``other``. Raises ValueError if no person has both."""
+    """Compare ``arm`` with ``other``. Raises ValueError if no person has both."""
     from scipy import stats
 
     values = list(differences(rows, arm, other, figure).values())
@@ -83,7 +83,7 @@ def compare(rows: Iterable[dict], arm: str, other: str, figure: str) -> Comparis
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm, 1979), in their order; nan stays nan and does not count."""
+    """p values corrected for their number (Holm, 1979), in the given order; nan stays nan and does not count."""
     from statsmodels.stats.multitest import multipletests
 
     known = [index for index, value in enumerate(values) if not isnan(value)]

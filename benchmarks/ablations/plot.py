@@ -1,4 +1,4 @@
-"""ablations.png: every arm a row, every figure a column; a dot a person, mean and confidence interval on top."""
+"""ablations.png, with a row for every arm, a column for every figure, a dot for each person, and means with intervals."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from devkit.figures import AFTER, BEFORE, GREY, INK, head, panels, save, styled
 
 ROW, AROUND, WIDTH = 34, 150, 1500  # pixels
 OURS = "#9cc7e4"
-"""The line at our mean, for the eye to compare along."""
+"""The colour of the line at our mean, along which the eye compares."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure with its axis from ``low`` to ``high``; values beyond are drawn at its end."""
+    """A figure and its axis from ``low`` to ``high``; values beyond it are drawn at its ends."""
 
     figure: str
     title: str
@@ -37,7 +37,7 @@ COLUMNS = (
 
 @styled
 def plot(rows: list[dict], arms: list, out: Path | None = None) -> Figure:
-    """Draw ``arms`` (of benchmarks/ablations/arms.py, each with rows) from above to below, and save to ``out``."""
+    """Draw ``arms`` (those of benchmarks/ablations/arms.py that have rows) from top to bottom, and save to ``out``."""
     figure, axes = panels(WIDTH, AROUND + ROW * len(arms), columns=len(COLUMNS), sharey=True)
     people = len({row["identity"] for row in rows})
     figure.suptitle("What each part of the method does", x=0.015, ha="left", fontsize=17)

@@ -1,4 +1,4 @@
-"""What the ablation study asks, and when an answer counts."""
+"""The questions of the ablation study, and what counts as an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,13 +52,13 @@ LATER = (
     Question("the last quarter moves more than all steps, with ICR and SCR alone", "eq5", "eq5_all_steps", "dynamic"),
     Question("the last quarter keeps the prompt better than all steps, with ICR and SCR alone", "eq5", "eq5_all_steps", "prompt"),
 )
-"""Asked when rows had been seen."""
+"""Questions that were asked after rows had been seen."""
 
 FEWEST_PEOPLE = 6  # with fewer the signed-rank test cannot reach 0.05
 
 
 def answers(rows: list[dict], questions: Sequence[Question]) -> list[tuple[Question, Comparison]]:
-    """To those of the questions that some person has both arms of."""
+    """The answers to those questions of which somebody has both arms."""
     pairs = {(row["arm"], row["identity"], row["seed"]) for row in rows}
     return [
         (question, compare(rows, question.arm, question.other, question.figure))
@@ -68,7 +68,7 @@ def answers(rows: list[dict], questions: Sequence[Question]) -> list[tuple[Quest
 
 
 def verdict(question: Question, result: Comparison) -> str:
-    """In one word: shown (95 % interval above the aim), refuted (below it), or open."""
+    """The answer in a word: shown (the 95 % interval is above the aim), refuted (it is below), or open."""
     if result.difference.people < FEWEST_PEOPLE:
         return "open"
     if result.difference.low > question.aim:

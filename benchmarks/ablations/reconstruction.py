@@ -1,8 +1,8 @@
 """The baseline that the paper argues against: DreamBooth-LoRA, trained to reconstruct the reference photos.
 
 The adapter, its layers and its file are those of our own training. The loss is the one that flow-matching models are
-trained with, on the photos as videos of one frame, at the noise levels of the sampling steps in which the
-adapter acts: usually all of them.
+trained with, on the photos as videos of one frame, at the noise levels of the sampling steps in which the adapter acts,
+which are usually all of them.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,11 @@ WARMUP_STEPS = 10
 
 @dataclass(frozen=True)
 class ReconstructionSettings:
-    """steps: optimizer steps, each on all photos at one noise level. prompt: what they are said to show.
+    """The settings of a reconstruction.
 
-    sampling_steps, scheduler: whose noise levels are learnt, those after ``start_percent``. The learning
-    rate rises for WARMUP_STEPS and falls to zero over the second half, as in our training.
+    steps: how many optimizer steps there are, each on all photos at one noise level. prompt: what the photos are said to
+    show. sampling_steps, scheduler: they give the noise levels, of which those after ``start_percent`` are learnt. The
+    learning rate rises for WARMUP_STEPS and falls to zero over the second half, as in our training.
     """
 
     steps: int
@@ -36,15 +37,15 @@ class ReconstructionSettings:
     start_percent: float = 0.0
 
     def rate(self, step: int) -> float:
-        """Share of the learning rate in step ``step``, the first being 0."""
+        """The share of the learning rate that step ``step``, counted from 0, has."""
         return min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, 2 * (1 - step / self.steps))
 
 
 def flow_matching_loss(rollout, clean: Tensor, noise: Tensor, step: int) -> Tensor:
-    """Mean squared error of the velocity that the model predicts at the noise level of sampling step ``step``.
+    """The mean squared error of the velocity that the model predicts at the noise level of sampling step ``step``.
 
-    clean: latents as the model sees them, [N, ...]; noise: of their shape, standard normal. Between both lies
-    the straight line (1 - sigma) clean + sigma noise, whose velocity is noise - clean.
+    clean: latents as the model sees them, [N, ...]. noise: standard normal, of the same shape. The straight line between
+    both is (1 - sigma) clean + sigma noise, and its velocity is noise - clean.
     """
     sigma, next_sigma = rollout.sigmas[step], rollout.sigmas[step + 1]
     noisy = (1 - sigma) * clean + sigma * noise
@@ -53,7 +54,7 @@ def flow_matching_loss(rollout, clean: Tensor, noise: Tensor, step: int) -> Tens
 
 
 def encode_photos(vae, photos: Tensor) -> Tensor:
-    """Photos [N, 3, H, W] in 0..1 of the video's size -> latents [N, C, 1, h, w] as the VAE makes them."""
+    """The VAE's latents [N, C, 1, h, w] of photos [N, 3, H, W] in 0..1, which have the size of the video."""
     with torch.inference_mode():
         return torch.cat([vae.encode(photo[None].movedim(1, -1)) for photo in photos])
 
@@ -70,7 +71,8 @@ def train_reconstruction(
 ) -> None:
     """Train a LoRA on ``latents`` (of ``encode_photos``) and save it at ``path``; ``after_step`` gets each loss.
 
-    pack: the package, see comfy_process. model: MODEL of a flow-matching family, which stays as it is. targets: linears.
+    pack: the package, see comfy_process. model: a MODEL of a flow-matching family, which is not changed. targets: the
+    linears that get a residual.
     """
     import comfy.samplers
 

@@ -1,9 +1,9 @@
-"""What the rows of the ablation study say: a table with intervals, paired tests, a plot and a picture sheet.
+"""The report on the rows of the ablation study: a table with intervals, paired tests, a plot and a sheet of pictures.
 
     python -m benchmarks.ablations.report                      from output/ablations, into the same folder
     python -m benchmarks.ablations.report --to benchmarks/results --from some/folder
 
-Works with whatever rows there are.
+It works with whatever rows there are.
 """
 
 import argparse
@@ -28,13 +28,13 @@ DIGITS = {"seconds": 0, "drift_outside_head": 3, "prompt": 3}
 
 
 def present(rows: list[dict]) -> list[str]:
-    """Names of the arms that have rows, in the order of ARMS."""
+    """The names of the arms that have rows, in the order of ARMS."""
     have = {row["arm"] for row in rows}
     return [arm.name for arm in ARMS if arm.name in have]
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown: means with their intervals, then the questions."""
+    """The Markdown of the report: means with their intervals, then the questions."""
     people, seeds = len({row["identity"] for row in rows}), len({row["seed"] for row in rows})
     lines = [
         f"{len(rows)} rows, {people} people, {seeds} training seed{'s' * (seeds > 1)}, 24 held-out prompts each. "
@@ -90,9 +90,9 @@ def _p(value: float) -> str:
 
 
 def sheet(grid: Grid, rows: list[dict], people: int = 2):
-    """Photos and the first held-out videos of the arms in SHEET, for the first people of whom all are kept.
+    """A sheet of photos and the first held-out videos of the arms in SHEET, for the first people who have them all.
 
-    None if there is nobody.
+    None if nobody has them all.
     """
     from safetensors.torch import load_file
 
@@ -120,7 +120,7 @@ def _two_lines(title: str) -> str:
 
 
 def write(source: Path, target: Path) -> str:
-    """The report of the rows in ``source``, into ``target``: ablations.json, .md, .png, and _sheet.jpg. The text of it."""
+    """Write the report on the rows in ``source`` to ``target`` (ablations.json, .md, .png and _sheet.jpg); its text."""
     grid = Grid(source, wanted(full=True))
     rows = grid.rows()
     if not rows:

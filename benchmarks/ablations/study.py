@@ -1,4 +1,4 @@
-"""Who the ablation study is about, and in which order its jobs are done."""
+"""The people of the ablation study, and the order of its jobs."""
 
 from benchmarks.ablations.arms import ADDED, ARMS, MAIN
 from benchmarks.ablations.grid import Job, jobs
@@ -7,14 +7,14 @@ from devkit.comfy_host import ROOT
 OUTPUT = ROOT / "output" / "ablations"
 IDENTITIES = ("Bina", "Cleo", "Dovi", "Elka", "Gilo", "Hani", "Ilva", "Jori", "Kesh", "Lumi")
 PILOTS = ("Aro", "Fenn")
-"""On whom the settings were chosen; nobody of IDENTITIES was looked at for that."""
+"""The people on whom the settings were chosen; nobody in IDENTITIES was looked at for that."""
 
 SEEDS = (0, 1, 2)
 SUBSET_IDENTITIES = IDENTITIES[:2]
 
 
 def wanted(full: bool) -> list[Job]:
-    """The jobs of the whole study or of its subset, which is its beginning. Main arms come first, added ones last."""
+    """The jobs of the whole study, or of the subset that is its beginning. Main arms come first, added ones last."""
     if not full:
         return jobs(MAIN, SUBSET_IDENTITIES, SEEDS[:1])
     planned = [arm.name for arm in ARMS if arm.name not in MAIN + ADDED]

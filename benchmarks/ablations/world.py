@@ -1,6 +1,6 @@
-"""The demo world inside this process: train one arm for one person, and measure what its LoRA does.
+"""The demo world inside this process, which trains an arm for a person and measures what its LoRA does.
 
-The teacher's clips and the base model's videos are sampled once a seed and shared by all arms.
+The teacher's clips and the base model's videos are sampled once for each seed and shared by all arms.
 """
 
 import time
@@ -19,13 +19,13 @@ from devkit.demo_metrics import DemoMetrics
 
 HELD_OUT = ROOT / "demo" / "held_out.txt"
 FIGURES = ("judge", "reward", "attributes", "dynamic", "prompt")
-SUBJECT = "a sks person"  # what DreamBooth says of a photo
+SUBJECT = "a sks person"  # DreamBooth's prompt for a photo
 SCHEDULER = "simple"
-SHOWN = 3  # held-out videos that are kept of every job
+SHOWN = 3  # how many held-out videos are kept of every job
 
 
 class TimedStore:
-    """A bank in memory that knows how long filling it took: ``seconds`` of processor time, from a miss to what fills it."""
+    """A bank in memory that knows how long filling it took: ``seconds`` of processor time, from each miss to its filling."""
 
     remembers = own = True
     place = "in memory"
@@ -55,7 +55,7 @@ class TimedStore:
 
 
 class WithoutFaces(TimedStore):
-    """The teacher's clips as if it showed no face: then the student's own faces are cropped."""
+    """A bank that says the teacher's clips show no face, so that the student's own faces are cropped."""
 
     def __init__(self, clips: TimedStore):
         self.clips = clips
@@ -69,7 +69,7 @@ class WithoutFaces(TimedStore):
 
 
 class AblationWorld:
-    """pack: the package as the host loaded it, see comfy_process."""
+    """Trains and measures arms. pack: the package as the host loaded it, see comfy_process."""
 
     def __init__(self, pack, steps: int = STEPS):
         self.pack = pack
@@ -87,7 +87,7 @@ class AblationWorld:
         self._conditions: dict[str, list] = {}
 
     def use_seed(self, seed: int) -> None:
-        """Forget what belongs to another seed, and sample the base model's held-out videos."""
+        """Forget everything of another seed, and sample the base model's held-out videos."""
         if seed == self._seed:
             return
         self._banks.clear()
@@ -98,7 +98,7 @@ class AblationWorld:
     def row(self, arm: Arm, identity: str, seed: int, lora_path: Path, after_step=lambda: None) -> tuple[dict, Tensor]:
         """Train ``arm`` for ``identity``, keep its LoRA at ``lora_path``, and measure it on the held-out prompts.
 
-        The row, and the first SHOWN held-out videos [SHOWN, F, 3, H, W] in 0..1.
+        Returns the row and the first SHOWN held-out videos, [SHOWN, F, 3, H, W] in 0..1.
         """
         self.use_seed(seed)
         seconds, videos = 0.0, self._base
@@ -109,7 +109,7 @@ class AblationWorld:
         return row | {"seconds": round(seconds, 2)}, torch.stack(videos[:SHOWN])
 
     def train(self, arm: Arm, identity: str, path: Path, after_step=lambda: None) -> float:
-        """Seconds of processor time, without the teacher's videos, which all identities share."""
+        """Train, and return the seconds of processor time without the teacher's videos, which all identities share."""
         started = time.process_time()
         targets = self.targets(arm)
         if arm.training == RECONSTRUCTION:
@@ -139,7 +139,7 @@ class AblationWorld:
         return time.process_time() - started - (bank.seconds - before)
 
     def settings(self, arm: Arm):
-        """What the demo workflow trains with, and the arm's changes."""
+        """The settings of the demo workflow with the arm's changes."""
         inputs = self.pack.nodes.train_adapter.TrainAdapter.define_schema().inputs
         values = {each.id: each.default for each in inputs if hasattr(each, "default")}
         values |= TRAINING | {"steps": self.steps, "seed": self._seed, "bank_seeds": self._noises(arm)} | arm.changes
@@ -147,7 +147,7 @@ class AblationWorld:
         return settings(**{each.name: values[each.name] for each in fields(settings) if each.name in values})
 
     def _noises(self, arm: Arm) -> int:
-        """Without prompt augmentation one prompt gets as many noises as there would be prompts."""
+        """How many noises a prompt gets; without prompt augmentation as many as there would be prompts."""
         return len(self.prompts) - 1 if arm.one_prompt else 1
 
     def targets(self, arm: Arm) -> list:
@@ -160,12 +160,12 @@ class AblationWorld:
         ]
 
     def photos(self, identity: str) -> Tensor:
-        """[N, 3, H, W] in 0..1."""
+        """The photos [N, 3, H, W] in 0..1 of a person."""
         folder = self.pack.nodes.load_identity_images.DEMO_IDENTITIES / identity
         return torch.stack([photo.pixels for photo in self.pack.rewards.photos.read_folder(folder)])
 
     def identity(self, name: str, photos: int):
-        """IDENTITY of the first ``photos`` pictures."""
+        """The IDENTITY of the first ``photos`` pictures."""
         images = self.photos(name)[:photos].movedim(1, -1)
         node = self.pack.nodes.load_identity_images
         return node.LoadIdentityImages.execute(self.face_model, node.NO_FOLDER, images).args[0]
@@ -175,7 +175,7 @@ class AblationWorld:
         return empty(self.model, self.vae, SIZE, SIZE, frames)
 
     def figures(self, identity: str, videos: list[Tensor]) -> dict[str, float]:
-        """Means over the held-out videos; identity is compared with all photos, however few were used."""
+        """The figures' means over the held-out videos; identity is compared with all photos, however few were used."""
         references = self.metrics.references(list(self.photos(identity)))
         measured = [self.metrics.measure(video, prompt, references) for video, prompt in zip(videos, self.held_out)]
         drift = [self.metrics.drift(before, after) for before, after in zip(self._base, videos)]
@@ -183,7 +183,7 @@ class AblationWorld:
         return {name: round(value, 4) for name, value in (means | {"drift_outside_head": sum(drift) / len(drift)}).items()}
 
     def _videos(self, lora: Path | None, start_percent: float) -> list[Tensor]:
-        """The held-out videos [F, 3, H, W] in 0..1, of 8 bits, through Apply Late-Step Identity LoRA."""
+        """The held-out videos [F, 3, H, W] in 0..1, rounded to 8 bits, sampled through Apply Late-Step Identity LoRA."""
         model, first = self.model, self.first_step(start_percent)
         if lora is not None:
             model = self._applied(lora, start_percent)
@@ -193,7 +193,7 @@ class AblationWorld:
         ]
 
     def predictions(self, index: int) -> list[Tensor]:
-        """What the base model takes held-out video ``index`` for in each sampling step; the last one is the video."""
+        """What the base model predicts for held-out video ``index`` in each sampling step; the last is the video itself."""
         found = []
 
         def keep(step: int, denoised: Tensor, *rest) -> None:
@@ -208,7 +208,7 @@ class AblationWorld:
         return (frames.clamp(0, 1) * 255).round().clone() / 255
 
     def _applied(self, lora: Path, start_percent: float):
-        """The MODEL that Apply Late-Step Identity LoRA gives for a file, used from ``start_percent`` on."""
+        """The MODEL that Apply Late-Step Identity LoRA gives for a file, which acts from ``start_percent`` on."""
         import comfy.utils
 
         tensors, info = comfy.utils.load_torch_file(str(lora), safe_load=True), self.pack.adapters.lora_file.load_info(lora)
@@ -219,7 +219,7 @@ class AblationWorld:
             ).args[0]
 
     def _prefix(self, first: int) -> list[Tensor]:
-        """What the base model has made of each held-out video before sampling step ``first``, once a seed."""
+        """What the base model makes of each held-out video before sampling step ``first``, sampled once for each seed."""
         if first not in self._prefixes:
             empty = self.latent(BY_NAME["base"].frames)
             self._prefixes[first] = [
@@ -228,7 +228,7 @@ class AblationWorld:
         return self._prefixes[first]
 
     def _sample(self, model, index: int, first: int, last: int, latents: Tensor, callback=None) -> Tensor:
-        """Sampling steps ``first`` .. ``last - 1`` as the core KSampler (Advanced) makes them."""
+        """Take the sampling steps ``first`` .. ``last - 1`` as the core KSampler (Advanced) does."""
         import comfy.sample
 
         seed = 10_000 * (self._seed + 1) + index

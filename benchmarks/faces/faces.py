@@ -1,10 +1,10 @@
-"""How exact and how steady the face models are, and what the photos and the semantic reward add.
+"""How exact and how steady the face models are, with the figures of the photos and of the semantic reward.
 
     make faces          (prints the figures, writes benchmarks/results/faces.json)
 
-Oracles: onnxruntime for the networks, OpenCV for crop and feature. The ResNets have random weights in
-insightface's layout. photos.py and semantic.py contribute what their measure() returns: the
-figures, with "passed" and the lines of "text".
+The oracles are onnxruntime for the networks and OpenCV for crops and features. The ResNets have random weights in
+insightface's layout. photos.py and semantic.py contribute what their measure() returns: the figures, with "passed" and the
+lines of "text".
 """
 
 import io
@@ -31,8 +31,8 @@ from devkit.face_networks import RESNET_50, RESNET_100, write_arcface
 
 RESULTS = ROOT / "benchmarks" / "results" / "faces.json"
 EXPECTED_FACES = 6
-ROOM = 1.3  # half side of a person's picture in widths of the face
-STEP = 1e-7  # a larger one crosses kinks of the networks' PReLUs
+ROOM = 1.3  # half the side of a person's picture, in widths of the face
+STEP = 1e-7  # a larger step crosses kinks of the networks' PReLUs
 
 
 def from_image(image: Image.Image) -> torch.Tensor:
@@ -44,7 +44,7 @@ def to_image(picture: torch.Tensor) -> Image.Image:
 
 
 def networks(rewards, folder: Path) -> dict:
-    """Each network against onnxruntime on 4 random pictures, its bf16 self, and the time of one gradient."""
+    """Each network compared with onnxruntime on 4 random pictures and with itself in bf16, and the time of one gradient."""
     write_arcface(folder / "r50.onnx", RESNET_50)
     write_arcface(folder / "r100.onnx", RESNET_100)
     files = {"SFace": SFACE, "ArcFace ResNet-50": folder / "r50.onnx", "ArcFace ResNet-100": folder / "r100.onnx"}
@@ -66,7 +66,7 @@ def networks(rewards, folder: Path) -> dict:
 
 
 def network_difference(network, crops: torch.Tensor) -> float:
-    """Largest difference of any output to onnxruntime's, for the input range that the file takes."""
+    """The largest difference between any output and onnxruntime's, for the range of inputs that the file takes."""
     pictures = crops * 255 if network.embeds_normalisation or network.input_size != (112, 112) else crops * 2 - 1
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -81,7 +81,7 @@ def network_difference(network, crops: torch.Tensor) -> float:
 
 
 def crops(rewards) -> dict:
-    """Crops and embeddings of the group photo against OpenCV's, from OpenCV's own landmarks."""
+    """Crops and embeddings of the group photo compared with OpenCV's, from OpenCV's own landmarks."""
     photo = cv2.imread(str(sample_photo(GROUP_PHOTO)))
     detections = cv2.FaceDetectorYN.create(str(YUNET), "", photo.shape[1::-1], 0.7).detect(photo)[1]
     oracle, recognizer = cv2.FaceRecognizerSF.create(str(SFACE), ""), rewards.recognizer.Recognizer(SFACE)
@@ -98,7 +98,7 @@ def crops(rewards) -> dict:
 
 
 def finite_differences(rewards, face_model, frame: torch.Tensor) -> dict:
-    """Relative error of the identity reward's gradient in the frame, along a random direction, in float64."""
+    """The relative error of the gradient of the identity reward in the frame, along a random direction, in float64."""
     faces = face_model.find(frame)[0][:1]
     with torch.no_grad():
         portrait = read_photo(PORTRAIT)
@@ -148,7 +148,7 @@ def people(face_model, rewards) -> list[torch.Tensor]:
 
 
 def similarities(face_model, pictures: list[torch.Tensor]) -> dict:
-    """Cosines of each person's picture with its distorted selves, and of different people."""
+    """The cosines between each person's picture and its distorted versions, and between different people."""
 
     def embedding(picture):
         faces = face_model.find(picture)[0]

@@ -1,8 +1,8 @@
-"""What Load Identity Images makes of the files that people have: bad ones with their sentence, odd ones that must work.
+"""What Load Identity Images makes of people's files: bad ones get their sentence, and odd ones have to work.
 
     .venv/bin/python -m benchmarks.faces.photos
 
-The people are those of insightface's sample photos, the face model is the OpenCV pair.
+The people are those in insightface's sample photos, and the face model is the OpenCV pair.
 """
 
 import io
@@ -25,9 +25,9 @@ from personalvideo_pack.rewards.photos import photos_of_batch, read_folder
 from personalvideo_pack.rewards.recognizer import Recognizer
 from personalvideo_pack.rewards.yunet import YuNet
 
-ROOM = 1.4  # half side of a person's picture in widths of the face
+ROOM = 1.4  # half the side of a person's picture, in widths of the face
 TURNED_RIGHT, ORIENTATION = 6, 0x0112
-AS_THE_ORIGINAL = 0.8  # cosine of a kept odd file to the plain picture
+AS_THE_ORIGINAL = 0.8  # the least cosine between an odd file that is kept and the plain picture
 FEWEST_SENTENCES = 25
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
 
@@ -52,7 +52,7 @@ class Photos:
         return [picture, ImageOps.mirror(picture), turned.point(lambda value: value * 0.7)]
 
     def choose(self, folder: Path) -> tuple[torch.Tensor, list[str]]:
-        """Embeddings and report; no embedding and the error's lines where nothing can be used."""
+        """The embeddings and the report, or no embedding and the lines of the error if nothing can be used."""
         with torch.no_grad():
             try:
                 identity, report = choose_photos(read_folder(folder), self.face_model)
@@ -81,7 +81,7 @@ def _is_one_sentence(text: str) -> bool:
 
 
 def _bad_files(photos: Photos, scratch: Path) -> dict[str, str]:
-    """All of them in one folder with three good photos: the sentence each gets, empty if it is used."""
+    """The sentence that each bad file gets in a folder with three good photos; it is empty if the file is used."""
     folder = _folder(scratch / "bad", photos.person())
     contents = _unreadable() | _unusable(photos)
     for name, content in contents.items():
@@ -96,7 +96,7 @@ def _bad_files(photos: Photos, scratch: Path) -> dict[str, str]:
 
 
 def _sentence(report: list[str], name: str) -> str:
-    """Why a photo is not used, empty if it is."""
+    """The reason why a photo is not used, which is empty if it is."""
     reasons = [line.removeprefix("not used: ") for line in report if line.startswith("not used: ")]
     return next((reason for reason in reasons if reason.startswith((name, f"the face in {name}"))), "")
 
@@ -131,7 +131,7 @@ def _unreadable() -> dict[str, bytes]:
 
 
 def _unusable(photos: Photos) -> dict[str, bytes]:
-    """Pictures that open, but show no face, too little of it, or the wrong one."""
+    """Pictures that open but show no face, too little of one, or the wrong one."""
     person = photos.people[0]
     y, x = np.mgrid[0:480, 0:640]
     landscape = Image.fromarray(np.stack([x * 0.3, y * 0.4, 200 - y * 0.3], -1).astype(np.uint8))
@@ -151,7 +151,7 @@ def _unusable(photos: Photos) -> dict[str, bytes]:
 
 
 def _bad_folders(photos: Photos, scratch: Path) -> dict[str, str]:
-    """The sentence of the first line, or of the line that is about the whole folder."""
+    """The sentence that each bad folder gets: its first line, or the line about the whole folder."""
     (scratch / "empty_folder").mkdir()
     notes = scratch / "only_notes"
     notes.mkdir()
@@ -175,7 +175,7 @@ def _bad_folders(photos: Photos, scratch: Path) -> dict[str, str]:
 
 
 def _odd_files(photos: Photos, scratch: Path) -> dict[str, float]:
-    """Files that need care, but show the person: the cosine to the plain picture, 0 if not used."""
+    """The cosines between the plain picture and files that need care but show the person; 0 if one is not used."""
     import pillow_heif
 
     person = photos.people[0]

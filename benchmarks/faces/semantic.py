@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.faces.semantic
 
-Weights are random, as the real files cannot be shipped; architecture, names, half precision on disk
-and the preparation of frames are those of the real files. open_clip sees frames prepared by torchvision.
+Weights are random, as the real files cannot be shipped; the architecture, names, half precision on disk and preparation of
+frames are those of the real files. open_clip sees frames that torchvision has prepared.
 """
 
 import gc
@@ -28,11 +28,11 @@ FILES = {
 PROMPTS = ["A portrait of a sks woman riding a bicycle, cinematic", "a man in a suit, 50% off!!"]
 HEIGHT, WIDTH = 480, 832
 MOST_VALUE, MOST_GRADIENT = 1e-5, 1e-4
-SCALED, UNSCALED = 1.0, 0.01  # gradient of the semantic loss in units of that of the cosine
+SCALED, UNSCALED = 1.0, 0.01  # the gradient of the semantic loss, in units of the cosine's
 
 
 def measure() -> dict:
-    """Differences for each file, and how the semantic loss depends on the logit scale."""
+    """The differences for each file, and how the semantic loss depends on the logit scale."""
     host = find_host()
     if host is None:
         raise SystemExit("There is no ComfyUI yet: run `make setup`, or set COMFYUI_PATH.")
@@ -88,7 +88,7 @@ def _compare(path: Path, architecture: str, quick_gelu: bool, whole_frame: bool,
 
 
 def _open_clip(path: Path, architecture: str, quick_gelu: bool, whole_frame: bool) -> tuple:
-    """Text features, scores, their gradient, number of parameters; the model's file in half precision at ``path``."""
+    """open_clip's text features, scores, their gradient and number of parameters; the model goes to ``path`` in fp16."""
     import open_clip
 
     torch.manual_seed(0)
@@ -126,7 +126,7 @@ def _prepared(frames: torch.Tensor, size: int, whole_frame: bool) -> torch.Tenso
 
 
 def _frames() -> torch.Tensor:
-    """Two different frames without black or white, which no resampling takes beyond them."""
+    """Two different frames without black or white, so that no resampling leaves 0..1."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(2, 3, HEIGHT // 16, WIDTH // 16, generator=generator)
     frames = F.interpolate(coarse, size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False)

@@ -5,10 +5,10 @@
     .venv/bin/python -m benchmarks.gpu.gpu --estimate       (no GPU needed: what the memory plan expects of the capped settings)
     .venv/bin/python -m benchmarks.gpu.gpu --tiny           (no GPU needed: the same code on tiny models; nothing is written)
 
-Each setting runs in a process of its own, for at most ten minutes, and is written when it is done. Where a setting is
-capped, neither PyTorch nor the host gets more memory than a card of that size has, and the memory plan chooses what
-fits. Sampling takes 16 steps, and the gradient goes through those of the window, a quarter. Rewards are the demo's small ones;
-``REWARDS`` is kept free for real ones.
+Each setting runs in a process of its own, for at most ten minutes, and is written when it is done. In a capped setting
+neither PyTorch nor the host gets more memory than a card of that size has, and the memory plan chooses what fits. Sampling
+takes 16 steps, and the gradient goes through those of the window, a quarter of them. The rewards are the demo's small ones,
+and ``REWARDS`` is kept free for real ones.
 """
 
 import argparse
@@ -25,13 +25,16 @@ from devkit.comfy_host import ROOT
 RESULTS = ROOT / "benchmarks" / "results" / "gpu.json"
 MINUTES = 10
 REWARDS = 3e9
-"""Bytes of HPSv2.1 (ViT-H/14) and a face recognizer, which the demo's rewards stand for."""
+"""The bytes of HPSv2.1 (ViT-H/14) and a face recognizer, in whose place the demo's rewards are."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """model: of gpu_models. size: of the clip in frames, pixels high, pixels wide. latent: its shape. weights: bf16 or
-    fp8. card: gigabytes that there are, None for all of the GPU."""
+    """A model and a clip to train on.
+
+    model: one of ``models``. size: the clip's frames, height and width in pixels. latent: the shape of its latents.
+    weights: bf16 or fp8. card: the gigabytes that there are, or None for the whole GPU.
+    """
 
     model: str
     size: tuple[int, int, int]
@@ -69,7 +72,7 @@ def cap(gigabytes: int) -> None:
 
 
 def run_setting(setting: Setting, tiny: bool, sampling_steps: int, base: Path) -> dict:
-    """The row of one setting; in a process of its own, before the host is imported."""
+    """The row of one setting, which needs a process of its own in which the host is not imported yet."""
     if setting.card and not tiny:
         cap(setting.card)
     from devkit.comfy_process import load_pack, open_host
@@ -82,7 +85,7 @@ def run_setting(setting: Setting, tiny: bool, sampling_steps: int, base: Path) -
 
 
 def in_child(setting: Setting, tiny: bool, sampling_steps: int) -> dict:
-    """The same from a new process; what went wrong is the row's ``error``."""
+    """The row of one setting, from a new process; if something goes wrong, the row says so as its ``error``."""
     command = [sys.executable, "-m", "benchmarks.gpu.gpu", "--child", setting.name, "--sampling-steps", str(sampling_steps)]
     command += ["--tiny"] if tiny else []
     started = time.monotonic()
@@ -118,7 +121,7 @@ def measure(chosen: list[Setting], tiny: bool, sampling_steps: int, again: bool)
 
 
 def estimate(chosen: list[Setting]) -> None:
-    """Rows marked as estimates, for capped settings that were never measured."""
+    """Write rows marked as estimates for those capped settings that were never measured."""
     from devkit.comfy_process import load_pack, open_host
 
     with tempfile.TemporaryDirectory(prefix="personalvideo-") as base:

@@ -1,4 +1,4 @@
-"""Full-size models with random weights, built on the host's own classes: what `gpu.py` trains on.
+"""The full-size models that `gpu.py` trains on, built of the host's own classes.
 
 Sizes are the published ones; weights are random, as speed and memory do not depend on them.
 """
@@ -28,8 +28,11 @@ TILE = 2**22
 
 @dataclass(frozen=True)
 class FullModel:
-    """family: of tiny_models. sizes: what the full model has otherwise than the tiny one. vae(dtype) -> VAE.
-    tokens: of a prompt. motion: with motion modules."""
+    """A full-size model.
+
+    family: its name in tiny_models. sizes: what differs from the tiny model. vae(dtype): its VAE. tokens: how many a
+    prompt has. motion: whether it has motion modules.
+    """
 
     name: str
     family: str
@@ -69,8 +72,10 @@ MODELS = {
 
 
 def host_model(full: FullModel, weights: torch.dtype, compute: torch.dtype | None, device: str, tiny: bool = False):
-    """The host's base model with its parameters on ``device``, not filled. weights: their type; compute: that of the
-    model's calls where it is another one."""
+    """The host's base model, with unfilled parameters on ``device``.
+
+    weights: the dtype of the parameters. compute: that of the model's calls, if it is another one.
+    """
     family = tiny_models.FAMILIES[full.family]
     config = getattr(comfy.supported_models, family.model_class)(family.config | ({} if tiny else full.sizes))
     config.set_inference_dtype(weights, compute)
@@ -78,7 +83,7 @@ def host_model(full: FullModel, weights: torch.dtype, compute: torch.dtype | Non
 
 
 def patcher(full: FullModel, weights: torch.dtype, compute: torch.dtype | None, tiny: bool = False) -> ModelPatcher:
-    """MODEL with random weights, at home in CPU memory."""
+    """A MODEL with random weights, which the host keeps in CPU memory."""
     with torch.inference_mode():
         model = host_model(full, weights, compute, "cpu", tiny)
         fill(model.diffusion_model)
@@ -86,7 +91,7 @@ def patcher(full: FullModel, weights: torch.dtype, compute: torch.dtype | None, 
 
 
 def fill(network: torch.nn.Module) -> None:
-    """Random weights that keep the size of what goes through them, from one repeated block of noise."""
+    """Give ``network`` random weights that keep the size of what goes through them, from one repeated block of noise."""
     noise = torch.randn(TILE, generator=torch.Generator().manual_seed(0))
     for name, parameter in network.named_parameters():
         flat = parameter.data.view(-1)
@@ -98,7 +103,7 @@ def fill(network: torch.nn.Module) -> None:
 
 
 def conditioning(full: FullModel, seed: int, tiny: bool = False) -> list:
-    """CONDITIONING with random features of one prompt of the usual length."""
+    """The CONDITIONING of a prompt of the usual length, with random features."""
     tiny_length, tiny_models.TOKENS = tiny_models.TOKENS, tiny_models.TOKENS if tiny else full.tokens
     try:
         return tiny_models.conditioning(full.family, seed)
@@ -107,7 +112,7 @@ def conditioning(full: FullModel, seed: int, tiny: bool = False) -> list:
 
 
 def unfilled(full: FullModel, weights: torch.dtype, compute: torch.dtype | None) -> ModelPatcher:
-    """MODEL whose weights have shapes and types and take no memory."""
+    """A MODEL whose weights have shapes and dtypes but take no memory."""
     with torch.inference_mode():
         model = host_model(full, weights, compute, "meta")
     return ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
@@ -120,7 +125,7 @@ def vae(full: FullModel, tiny: bool):
 
 
 def write_tiny_vae(latent_format) -> None:
-    """The tiny VAE of a video model's latents with random weights, where a user has the published one."""
+    """Write a tiny VAE for a video model's latents, with random weights, to where a user has the published one."""
     path = Path(folder_paths.get_folder_paths("vae_approx")[0]) / f"{latent_format.taesd_decoder_name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     network = comfy.taesd.taehv.TAEHV(latent_format.latent_channels)

@@ -1,4 +1,4 @@
-"""One setting of `gpu.py`: a training run of the pack on full-size random models, timed; or what its memory plan expects."""
+"""One setting of `gpu.py`: a timed training run of the pack on full-size random models, or what its memory plan expects."""
 
 import time
 import zlib
@@ -20,7 +20,7 @@ WEIGHTS = {"bf16": (torch.bfloat16, None), "fp8": (torch.float8_e4m3fn, torch.bf
 
 
 class FullWorld(DemoWorld):
-    """model, clip and vae of a setting; rewards and identity are the demo's, with a face in every frame."""
+    """The model, clip and vae of a setting, with the demo's rewards and identity and a face in every frame."""
 
     def __init__(self, pack, setting, tiny: bool):
         with torch.inference_mode():
@@ -39,7 +39,7 @@ class FullWorld(DemoWorld):
 
 
 class RandomText:
-    """Gives each prompt random features of the usual length, always the same ones."""
+    """Stands in for a text encoder and gives each prompt random features of the usual length, always the same ones."""
 
     def __init__(self, full: gpu_models.FullModel, tiny: bool):
         self.full, self.tiny = full, tiny
@@ -52,7 +52,7 @@ class RandomText:
 
 
 class Operations(TorchDispatchMode):
-    """Counts as PyTorch's FlopCounterMode does, which cannot follow modules into a block that is computed again."""
+    """Counts operations like PyTorch's FlopCounterMode, which cannot follow modules into a block that is recomputed."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ class Operations(TorchDispatchMode):
 
 
 def with_motion(pack, full: gpu_models.FullModel, model):
-    """The MODEL with motion modules where it is an image model."""
+    """The MODEL, with motion modules if the setting has them."""
     if not full.motion:
         return model
     with motion_loader(pack) as load:
@@ -74,9 +74,11 @@ def with_motion(pack, full: gpu_models.FullModel, model):
 
 
 def trained(pack, setting, tiny: bool, sampling_steps: int) -> dict:
-    """Seconds of a step, peak memory of the whole run with its bank, and the share of the rate at which the GPU
-    multiplies large bf16 matrices. A video model's first step takes minutes and is the measure; of an image model with
-    motion modules those after it are."""
+    """The row of a run: the seconds of a step, the peak memory with the bank, and the share of the GPU's rate.
+
+    That rate is the one at which the GPU multiplies large bf16 matrices. The first step of a video model takes minutes and
+    is what is measured; for an image model with motion modules it is the steps after the first.
+    """
     world, row = FullWorld(pack, setting, tiny), {}
     timed = TIMED_STEPS if gpu_models.MODELS[setting.model].motion else 0
 
@@ -106,7 +108,7 @@ def trained(pack, setting, tiny: bool, sampling_steps: int) -> dict:
 
 
 def estimated(pack, setting, free: float) -> dict:
-    """What the memory plan expects of a card with ``free`` bytes; the diffusion model is built without memory."""
+    """The memory plan's expectation for a card with ``free`` bytes; the diffusion model is built without memory."""
     full = gpu_models.MODELS[setting.model]
     weights, compute = WEIGHTS[setting.weights]
     with torch.inference_mode():
@@ -145,7 +147,7 @@ def _seconds(job, times: int) -> float:
 
 
 def _matrix_rate(device: torch.device) -> float:
-    """Operations a second of a large product in bf16."""
+    """How many operations a second a large product in bf16 makes."""
     side = MATRIX if device.type == "cuda" else TINY_MATRIX
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     a @ b

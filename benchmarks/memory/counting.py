@@ -1,4 +1,4 @@
-"""Counts what ``memory.py`` reports: small models of every family, and decoders of every kind."""
+"""Counting on small models of every family what ``memory.py`` reports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ DTYPES = {4: torch.float32, 2: torch.bfloat16}
 
 @dataclass(frozen=True)
 class Sample:
-    """One small model. name: of its family in ``tiny_models``. config: what of it differs. shape: of the latents."""
+    """A small model. name: its family's in ``tiny_models``. config: what differs from it. shape: that of the latents."""
 
     name: str
     shape: tuple[int, ...]
@@ -27,7 +27,7 @@ class Sample:
     element_size: int = 4
 
     def load(self, pack, folder: Path):
-        """MODEL through the host's loaders, which computes with numbers of ``element_size`` bytes."""
+        """The MODEL by the host's loaders, which computes with numbers of ``element_size`` bytes."""
         family = FAMILIES[self.name]
         described = family.described | {key: self.config[key] for key in family.described if key in self.config}
         name = "_".join(["memory", self.name, *map(str, self.config.values())])
@@ -51,7 +51,7 @@ class Sample:
 
 
 def in_rollout(pack, sample: Sample, folder: Path, mode: str, body: Callable, cfg: float = 1.0) -> None:
-    """``body(model, layers, roll)`` in the host's guider; ``roll(steps, checkpointing)`` is a loss after so many steps."""
+    """Call ``body(model, layers, roll)`` in the host's guider; ``roll(steps, checkpointing)`` is a loss after these steps."""
     model = sample.load(pack, folder)
     architecture = pack.adapters.architectures.architecture_of(model.model)
     layers = pack.training.memory.layers.layers_of(model, architecture, sample.shape, TOKENS)
@@ -76,7 +76,7 @@ def in_rollout(pack, sample: Sample, folder: Path, mode: str, body: Callable, cf
 
 
 def saved_by_kind(pack, sample: Sample, folder: Path, mode: str) -> tuple[tuple, dict[str, int]]:
-    """(layers, bytes that the blocks of each kind save in one step; what is not in a block is under "")."""
+    """The layers, and the bytes that the blocks of each kind save in one step; what is outside of blocks is under ""."""
     found = []
 
     def body(model, layers, roll) -> None:
@@ -93,7 +93,7 @@ def saved_by_kind(pack, sample: Sample, folder: Path, mode: str) -> tuple[tuple,
                 place["step"] += first
 
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(lambda *_: place.update(kind=""))]
-        # Only the second step: in the first one nothing that comes before the first adapter needs a gradient.
+        # The second step alone counts, as nothing before the first adapter needs a gradient in the first step.
         sums = saved_bytes(lambda: roll(2, False), lambda: place["kind"] if place["step"] == 2 else "first step")
         sums.pop("first step")
         for handle in handles:
@@ -105,7 +105,7 @@ def saved_by_kind(pack, sample: Sample, folder: Path, mode: str) -> tuple[tuple,
 
 
 def counted_peak(pack, sample: Sample, folder: Path, mode: str, steps: int = GRADIENT_STEPS, cfg: float = 1.0) -> tuple:
-    """(layers, most bytes that forward and backward of ``steps`` sampling steps hold)."""
+    """The layers, and the most bytes that forward and backward through ``steps`` sampling steps hold at a time."""
     found = []
 
     def body(model, layers, roll) -> None:

@@ -1,11 +1,11 @@
-"""What decoding single frames with gradient takes, counted on narrow decoders of every kind."""
+"""The memory that decoding single frames with gradient takes, counted on narrow decoders of every kind."""
 
 import torch
 
 from benchmarks.memory.live_bytes import LiveBytes
 from devkit import tiny_vaes
 
-# kind -> (latents of a short clip, of a long one; the host's VAE). Depth and growth of the published decoders.
+# Latents of a short and of a long clip, and the host's VAE, by kind; depth and growth are those of the published decoders.
 DECODERS = {
     "ImageFrames": lambda: ((3, 4, 8, 8), (5, 4, 8, 8), tiny_vaes.image()),
     "TAESD": lambda: ((3, 4, 8, 8), (5, 4, 8, 8), tiny_vaes.taesd()),
@@ -24,8 +24,10 @@ DECODERS = {
 
 
 def decoder_cost(pack, build) -> dict[str, dict[str, float]]:
-    """What decoding takes without ("plain") and with recomputation ("recomputed"), in frames of the decoder's last layer:
-    "fixed", for each wanted "frame", for each frame of the "clip", and at "most" for each frame of the clip."""
+    """What decoding takes without ("plain") and with recomputation ("recomputed"), in frames of the decoder's last layer.
+
+    It is "fixed" plus so much for each wanted "frame" and each frame of the "clip", and at "most" that for each of these.
+    """
     short, long, vae = build()
     cost = {}
     for name, checkpointing in (("plain", False), ("recomputed", True)):
@@ -44,7 +46,7 @@ def decoder_cost(pack, build) -> dict[str, dict[str, float]]:
 
 
 def counted_frames(pack, decoder, shape: tuple[int, ...], wanted: list[int]) -> float:
-    """Peak of decoding and its gradient, in frames of the decoder's last layer."""
+    """The peak of decoding and its gradient, in frames of the decoder's last layer."""
     autograd = pack.host.autograd
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     with autograd.resident(decoder.patcher), autograd.training_mode(), decoder.frozen(), LiveBytes() as counter:

@@ -1,6 +1,6 @@
-"""How many bytes of tensors a piece of PyTorch code holds at most, counted exactly and on any device.
+"""The most bytes of tensors that a piece of PyTorch code holds at a time, counted exactly and on any device.
 
-Counts what operations give out, in forward and backward. What a kernel needs inside of itself is not seen.
+What operations return is counted, in forward and backward. What a kernel needs internally is not seen.
 """
 
 import weakref
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Inside the context: ``live`` now, ``peak`` so far, both in bytes; what exists before it does not count."""
+    """Counts in its context the bytes that are ``live`` and their ``peak`` so far; what existed before does not count."""
 
     def __init__(self):
         super().__init__()
@@ -37,13 +37,13 @@ class LiveBytes(TorchDispatchMode):
 
 
 def saved_bytes(body: Callable[[], object], site: Callable[[], str | None] = lambda: "") -> dict[str, int]:
-    """Bytes that ``body`` saves for backward, each storage once, by what ``site()`` says at that moment."""
+    """The bytes that ``body`` saves for backward, each storage once, by what ``site()`` returns at that moment."""
     seen: set[int] = set()
     sums: dict[str, int] = {}
     held = []
 
     def pack(tensor):
-        held.append(tensor)  # or its address could be given away again
+        held.append(tensor)  # if it were freed, its address could be used again
         if _plain(tensor) and not isinstance(tensor, torch.nn.Parameter):
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in seen:

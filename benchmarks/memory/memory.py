@@ -1,10 +1,10 @@
-"""What training keeps in memory, counted on small models of every family: the costs that the memory plan uses.
+"""The costs that the memory plan uses: what training keeps in memory, counted on small models of every family.
 
-    python -m benchmarks.memory.memory [name ...]      (writes training/memory/costs.json; of these decoders and models alone)
+    python -m benchmarks.memory.memory [name ...]      (writes training/memory/costs.json; for these decoders and models alone)
 
-Bytes of tensors are counted as operations give them out (see ``live_bytes``), on the CPU, in numbers of 32 and of 16
-bits. For blocks they are given for each token and each channel of the block's width (and of its MLP's, for Wan); for
-decoders in frames, each of as many numbers as the picture has pixels and the decoder's last layer has channels.
+The bytes of tensors are counted as operations return them (see ``live_bytes``), on the CPU, with numbers of 32 and of 16
+bits. The costs of blocks are for each token and each channel of the block's width (and of its MLP's, for Wan). Those of
+decoders are in frames, each of which has as many numbers as the picture's pixels times the channels of the last layer.
 ``tests/training/test_memory_plan.py`` checks the plan's peaks on models of other depth, width and resolution.
 """
 
@@ -29,7 +29,7 @@ WITH_MLP = ("wan21", "wan22_5b")
 
 
 def block_costs(pack, folder: Path, name: str, element_size: int) -> tuple[dict, dict]:
-    """(rates of each kind of block, rates of the whole family) for one model and element size."""
+    """The rates of each kind of block and those of the whole family, for one model and element size."""
     from benchmarks.memory.counting import Sample, counted_peak, saved_by_kind
 
     depths = DEPTHS.get(name, ("num_layers",))
@@ -43,7 +43,7 @@ def block_costs(pack, folder: Path, name: str, element_size: int) -> tuple[dict,
     for what, mode in (("saved", "off"), ("kept", "blocks")):
         layers, shallow = saved_by_kind(pack, sample(SHALLOW), folder, mode)
         rates = dict(_rates(layers, shallow))
-        if depths:  # what all blocks share is counted in the first one
+        if depths:  # the first block also counts what all blocks share
             deeper, deep = saved_by_kind(pack, sample(DEEP), folder, mode)
             rates = {kind: (deep[kind] - shallow[kind]) / (_units(deeper, kind) - _units(layers, kind)) for kind in rates}
         inside = {kind: 0.0 for kind in rates}

@@ -1,4 +1,4 @@
-"""What the Apply node costs: one model call with the adapter, beside the same call without its gate."""
+"""What the Apply node costs: a model call with the adapter, compared with the same call without its gate."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,15 +10,15 @@ import torch
 from benchmarks.speed.clock import in_turns, medians, ratio, rounded
 from devkit.demo_world import PROMPTS
 
-LATE, EARLY = 0.9, 0.4  # of the schedule: inside the window and before it
+LATE, EARLY = 0.9, 0.4  # places in the schedule, inside the window and before it
 RANK = 16
 
 
 def apply_costs(world, another, rounds: int) -> dict:
-    """late step / core's merged LoRA inside the window; the applied adapter / the plain model before it.
+    """The late-step adapter over the core's merged LoRA inside the window, and over the plain model before it.
 
-    another: the same models once more, as merging a LoRA changes the weights. Two copies of one model differ in speed
-    by where they lie in memory, so for the small difference before the window each copy takes both parts once.
+    another: the same models once more, as merging a LoRA changes the weights. Two copies of a model differ in speed by
+    their places in memory, so for the small difference before the window each copy takes each part once.
     """
     lora = world.random_lora(rank=RANK)
     with torch.inference_mode():
@@ -40,7 +40,7 @@ def apply_costs(world, another, rounds: int) -> dict:
 
 
 def _compared(world, ours, other, percent: float, rounds: int) -> dict[str, list[float]]:
-    """Seconds of one guided model call of each, at one place of the schedule."""
+    """The seconds of a guided model call of each, at one place of the schedule."""
     x = torch.randn(world.latent.shape, generator=torch.Generator().manual_seed(0))
     sigma = torch.tensor([float(ours.get_model_object("model_sampling").percent_to_sigma(percent))]).expand(len(x))
     seconds = {}
@@ -54,7 +54,7 @@ def _compared(world, ours, other, percent: float, rounds: int) -> dict[str, list
 
 
 def _inside(world, model, body: Callable[[Callable], None]) -> None:
-    """``body(call)`` while the host holds ``model`` ready to sample; ``call(x, sigma)`` is what a sampler calls."""
+    """Call ``body(call)`` while the host holds ``model`` ready to sample; ``call(x, sigma)`` is what a sampler calls."""
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(world.encode(PROMPTS[0]), world.encode(""))
     guider.set_cfg(world.cfg)

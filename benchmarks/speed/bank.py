@@ -1,4 +1,4 @@
-"""What the bank and the depth of the gradient change: seconds, the trained adapter, the judge's gain on the demo world."""
+"""What the bank and the depth of the gradient change: the seconds, the trained adapter, and the judge's gain on the demo."""
 
 import tempfile
 import time
@@ -19,11 +19,11 @@ DEPTHS = (
     Arm("4 of 4 (all)", "", {"gradient_steps": 4}),
     Arm("8 of 8 (all)", "", {"gradient_steps": 8, "start_percent": 0.5}),
 )
-"""Steps with gradient of the steps in the window; the demo samples in 16 steps."""
+"""How many steps have gradient, of how many in the window; the demo samples in 16 steps."""
 
 
 def bank_on_and_off(demo, steps: int = BANK_STEPS) -> dict:
-    """The same short training with and without a memory of the original model's clips: a clip is used about twice."""
+    """The same short training with and without a bank of the original model's clips; each clip is used about twice."""
     runs, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, remember in (("on", True), ("off", False)):
@@ -44,7 +44,7 @@ def bank_on_and_off(demo, steps: int = BANK_STEPS) -> dict:
 
 
 def depths(pack, steps: int = STEPS, arms=DEPTHS) -> list[dict]:
-    """Seconds of training, without the bank, and the judge's gain, for each depth of the gradient."""
+    """The seconds of training, without the bank's, and the judge's gain, for each depth of the gradient."""
     world = AblationWorld(pack, steps)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.safetensors"

@@ -1,4 +1,4 @@
-"""Fair figures on a machine that others use, too: processor seconds, taken in turns, compared round by round."""
+"""Fair figures on a machine that others use too: processor seconds, taken in turns and compared round by round."""
 
 import gc
 import math
@@ -10,10 +10,10 @@ Seconds = dict[str, list[float]]
 
 
 def in_turns(jobs: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> Seconds:
-    """Processor seconds of each job in each round, after ``warm_up`` rounds that do not count.
+    """The processor seconds of each job in each round, after ``warm_up`` rounds that do not count.
 
-    Every other round runs in the opposite order, so that whatever slows the machine down for a while, or a warm
-    cache, hits all jobs alike.
+    Every other round runs in the opposite order, so that a warm cache, or whatever slows the machine down for a while,
+    affects all jobs alike.
     """
     seconds = {name: [] for name in jobs}
     for number in range(warm_up + rounds):
@@ -27,7 +27,7 @@ def in_turns(jobs: dict[str, Callable[[], object]], rounds: int, warm_up: int = 
 
 
 def ratio(seconds: Seconds, above: str, below: str) -> float:
-    """Median over the rounds of the quotient of the two within a round."""
+    """The median over the rounds of the quotient of two jobs' seconds within a round."""
     return median(a / b for a, b in zip(seconds[above], seconds[below], strict=True))
 
 
@@ -36,7 +36,7 @@ def medians(seconds: Seconds) -> dict[str, float]:
 
 
 def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """p of the least-squares fit cost = c * size ** p. Raises ValueError for fewer than two different sizes."""
+    """The p of the least-squares fit cost = c * size ** p. Raises ValueError for fewer than two different sizes."""
     x, y = ([math.log(value) for value in values] for values in (sizes, costs))
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     spread = sum((value - mean_x) ** 2 for value in x)
@@ -46,5 +46,5 @@ def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """To significant digits, as results are written."""
+    """``value`` with so many significant ``digits``, as results are written."""
     return float(f"{value:.{digits}g}")

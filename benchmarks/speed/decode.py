@@ -1,9 +1,9 @@
-"""What one frame with gradient costs, beside the whole clip with gradient, for the VAE of every family.
+"""What one frame with gradient costs, compared with the whole clip with gradient, for the VAE of every family.
 
     python -m benchmarks.speed.decode        (prints the table, writes benchmarks/results/decode.json)
 
-Counted in the multiplications of forward and backward, on random VAEs with few channels and as many layers as the real
-ones. The frame is the clip's last, the dearest one of a VAE that decodes from the clip's start.
+The multiplications of forward and backward are counted, on random VAEs with few channels and as many layers as the real
+ones. The frame is the clip's last, which costs most in a VAE that decodes from the start of the clip.
 """
 
 import json
@@ -20,7 +20,7 @@ FRAMES = (9, 17, 33, 81)
 
 
 def operations(decoder, latents, frames: list[int]) -> int:
-    """Of decoding ``frames`` and of the gradient of their sum."""
+    """How many operations decoding ``frames`` and the gradient of their sum take."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, decoder.frozen():
@@ -29,7 +29,7 @@ def operations(decoder, latents, frames: list[int]) -> int:
 
 
 def clip_of(decoder, shape: tuple[int, ...], frames: int):
-    """Latents that decode to ``frames`` frames, None where no length does."""
+    """Latents that decode to ``frames`` frames, or None if there are none of any length."""
     import torch
 
     for length in range(1, frames + 1):
@@ -41,7 +41,7 @@ def clip_of(decoder, shape: tuple[int, ...], frames: int):
 
 
 def full_depth(name: str):
-    """Builder of a VAE that is also shallow in the tests, with the published number of layers."""
+    """A builder for a VAE with the published number of layers, also if it is shallower in the tests."""
     from devkit import tiny_vaes
 
     row, rise = ["res_x", {"num_layers": 5}], ["compress_all", {"residual": True, "multiplier": 2}]
@@ -54,7 +54,7 @@ def full_depth(name: str):
 
 
 def measured(base: Path) -> list[dict]:
-    """A row for each VAE and number of frames, printed as they come."""
+    """A row for each VAE and number of frames, printed as it comes."""
     open_host(base)
     logging.disable(logging.WARNING)
     pack = load_pack(base)

@@ -1,4 +1,4 @@
-"""How time and memory grow: one frame out of clips of growing length, a training step with frames and resolution."""
+"""How time and memory grow: for a frame with the length of its clip, for a training step with frames and resolution."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from devkit import tiny_vaes
 LENGTHS = (9, 17, 33, 61)
 LONGER = (61, 121, 241)
 REACHING = ("Wan", "Wan, tiny VAE")
-"""Their frames depend on a fixed number of earlier ones, for Wan up to 40 latent frames: longer clips cost no more."""
+"""VAEs whose frames depend on a fixed number of earlier ones (Wan's on up to 40 latents): longer clips cost no more."""
 VAES = {"Wan": "wan 2.1", "Wan, tiny VAE": "taehv wan 2.1", "HunyuanVideo": "hunyuan", "SD 1.5": "image"}
 DECODED = 4  # latent cells a side
 FRAMES, SIDES = (5, 9, 17, 33), (64, 96, 128, 192, 256)
@@ -21,9 +21,9 @@ SHORT = 16
 
 
 def decode_growth(pack, rounds: int, lengths=LENGTHS, longer=LONGER) -> list[dict]:
-    """The clip's last frame with gradient, its dearest one, beside the whole clip with gradient, for each VAE.
+    """The clip's last frame with gradient, which costs most, compared with the whole clip with gradient, for each VAE.
 
-    longer: clips of which the VAEs in ``REACHING`` decode only the last frame.
+    longer: the lengths of further clips, of which only the VAEs in ``REACHING`` decode a frame, the last.
     """
     rows = []
     for title, name in VAES.items():
@@ -60,7 +60,7 @@ def _decode_with_gradient(decoder, latents: torch.Tensor, frames: list[int]) -> 
 
 
 def training_growth(world, rounds: int, frames=FRAMES, sides=SIDES) -> dict:
-    """Time and memory of a training step with the number of frames at 64 x 64, and with the resolution of 5 frames."""
+    """The time and memory of a training step over the number of frames at 64 x 64, and over the resolution of 5 frames."""
     by_frames = [_step(world, count, sides[0], rounds) for count in frames]
     by_side = [_step(world, frames[0], side, rounds) for side in sides]
     pixels = [row["width"] * row["height"] for row in by_side]
@@ -75,7 +75,7 @@ def training_growth(world, rounds: int, frames=FRAMES, sides=SIDES) -> dict:
 
 
 def _step(world, frames: int, side: int, rounds: int) -> dict:
-    """megabytes: most that the tensors of one step hold at a time, on top of models and the bank."""
+    """The row of a step; its megabytes are the most that tensors hold at a time, on top of models and the bank."""
     world.latent = torch.zeros(1, 16, frames, side // 8, side // 8)
     row = {"frames": frames, "width": side, "height": side}
 

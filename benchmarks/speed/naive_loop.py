@@ -1,13 +1,12 @@
-"""The paper's training loop, written plainly: nothing is remembered, every step samples two whole videos.
+"""The paper's training loop, written plainly: nothing is remembered, and every step samples two whole videos.
 
 A step draws a prompt and an initial noise, samples the original model's video (the adapter is off) and the target
 model's video from it, both from pure noise to the end, decodes M frames of each, and takes one AdamW step on Eq. 5.
 
-How far the gradient reaches: through all steps in which the adapter acts, by default. Before the window nothing
-depends on the adapter, so that this is the whole gradient of Eq. 5. ``reach`` cuts it to that many last steps.
-Activations are recomputed in backward, one sampling step at a time, as nothing else fits a real card. Single frames
-are decoded, not whole clips, and the losses are our own functions: the loop differs in what it repeats, and
-in nothing else.
+By default the gradient reaches through all steps in which the adapter acts. Nothing before the window depends on the
+adapter, so this is the whole gradient of Eq. 5. ``reach`` cuts it to that many last steps. Activations are recomputed in
+backward, one sampling step at a time, as nothing else fits a real card. Single frames are decoded and not whole clips, and
+the losses are our own functions: the loop differs in what it repeats, and in nothing else.
 """
 
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from torch import Tensor
 
 @dataclass
 class NaiveLoop:
-    """pack: the loaded pack. trainer: ours, whose model, rewards and settings are taken; its bank is not used.
+    """The loop with the model, rewards and settings of our ``trainer``, whose bank it does not use.
 
-    first_late_step: the first sampling step of the window. reach: sampling steps that carry gradient.
+    pack: the loaded pack. first_late_step: the number of the first sampling step in the window. reach: how many of the
+    last sampling steps carry gradient.
     """
 
     pack: ModuleType
@@ -36,7 +36,7 @@ class NaiveLoop:
         )
 
     def step(self, generator: torch.Generator) -> None:
-        """One training step."""
+        """Make one training step."""
         self.optimizer.zero_grad()
         loss = self.loss(generator)
         with self.pack.host.checkpointing.mutations_allowed(self.trainer.memory.parts.architecture):
@@ -61,7 +61,7 @@ class NaiveLoop:
         return self.rewards(shown, wanted, prompt, generator)
 
     def rewards(self, shown: Tensor, wanted: Tensor, prompt: int, generator: torch.Generator) -> Tensor:
-        """Eq. 5 for the target model's and the original model's frames [M, 3, H, W] in 0..1."""
+        """Eq. 5 for the frames [M, 3, H, W] in 0..1 of the target model, ``shown``, and of the original model, ``wanted``."""
         objective = self.trainer.objective
         find = self.pack.rewards.faces.largest_faces
         face_model = objective.identity.face_model

@@ -1,4 +1,4 @@
-"""speed.png: what `speed.json` says, in four pictures."""
+"""speed.png, which shows `speed.json` in four pictures."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ BAR = 0.28  # of the room that a model has
 
 @styled
 def speed_plot(found: dict, out: Path) -> Figure:
-    """found: the subjects of speed.json; a picture is left out where its subject is missing."""
+    """Draw the subjects of speed.json, ``found``; the picture of a subject that is missing is left out."""
     subjects = [subject for subject in PANELS if found.get(subject)]
     figure, axes = panels(2 * WIDTH, math.ceil(len(subjects) / 2) * HEIGHT, math.ceil(len(subjects) / 2), 2)
     for subject, each in zip(subjects, axes.flat):

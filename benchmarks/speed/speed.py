@@ -1,11 +1,11 @@
-"""How much cheaper than the paper's loop, how close to the floor, how it grows.
+"""How much cheaper training is than the paper's loop, how close it is to the floor, and how it grows.
 
     make bench              (prints tables, writes benchmarks/results/speed.json and speed.png)
     .venv/bin/python -m benchmarks.speed.speed --quick        (one round of the smallest sizes: does it run at all?)
 
-Processor seconds of one thread, on small random models and the bundled demo model; both sides of every ratio in one
-process, in turns, after a warm-up. What is compared with what stands where it is measured: ``naive_loop``,
-``speed_steps``, ``speed_apply``, ``speed_growth``, ``speed_bank``.
+All figures are processor seconds of one thread, on small random models and the bundled demo model; both sides of every
+ratio run in one process, in turns, after a warm-up. What is compared with what is told where it is measured: in
+``naive_loop``, ``steps``, ``apply``, ``growth`` and ``bank``.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def _steps(speed_steps, world, rounds: int) -> dict:
 
 
 def summary(found: dict) -> dict:
-    """The figures that have a bar, from whatever was measured: of several models the worst."""
+    """The figures that have a bar, from whatever was measured; if several models were, the worst of them."""
     steps, apply = found.get("steps", []), found.get("apply", [])
     values = {
         "naive_over_ours_step": min((row["paper_schedule"]["naive_over_ours_step"] for row in steps), default=None),

@@ -1,4 +1,4 @@
-"""What a training step costs: the paper's loop, ours, and what no loop can do without."""
+"""What a training step costs in the paper's loop and in ours, and what no loop can do without."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,13 @@ from benchmarks.speed.clock import in_turns, medians, ratio, rounded
 from benchmarks.speed.naive_loop import NaiveLoop
 from benchmarks.speed.world import inside_training
 
-RUN_STEPS = 800  # of the paper for AnimateDiff
+RUN_STEPS = 800  # the paper's for AnimateDiff
 RUN_CLIPS = 50  # one for each of the bundled prompts
-SHORT = 16  # sampling steps: their window is as long as the gradient is deep
+SHORT = 16  # sampling steps, whose window is as long as the gradient is deep
 
 
 def training_steps(world, rounds: int) -> dict:
-    """Processor seconds a step at 50 sampling steps, and how many of ours one of the paper's takes."""
+    """The processor seconds of a step at 50 sampling steps, and how many of our steps one of the paper's takes."""
     found = {}
 
     def body(trainer, one_step) -> None:
@@ -43,16 +43,16 @@ def training_steps(world, rounds: int) -> dict:
 
 
 def resampled(trainer, clip: tuple[int, int]) -> None:
-    """The bank's work for one clip."""
+    """Do the bank's work for one clip."""
     del trainer.bank.store.values[clip]
     trainer.bank.clip(clip)
 
 
 def over_floor(world, rounds: int) -> dict:
-    """A step at 16 sampling steps, where all K steps of the window carry gradient, over its floor: for each of them
-    the bare diffusion model forward, forward again and backward, then one frame through the bare VAE and back.
+    """A step at 16 sampling steps, all K of whose window carry gradient, compared with its floor.
 
-    A step decodes and scores M = 4 frames, so that more than the floor is not waste alone.
+    The floor is the bare diffusion model forward, forward again and backward for each of these steps, and one frame
+    through the bare VAE and back. As a step decodes and scores M = 4 frames, not everything above the floor is waste.
     """
     found = {}
 
@@ -82,7 +82,7 @@ def over_floor(world, rounds: int) -> dict:
 
 
 def bare_model(pack, trainer) -> Callable[[], None]:
-    """One call of the diffusion model in the window, as the host makes it: forward, forward again, backward."""
+    """A call of the diffusion model in the window, as the host makes it: forward, forward again, and backward."""
     network = trainer.rollout.guider.inner_model.diffusion_model
     args, options = _call_of(trainer, network)
     x, *rest = args
@@ -103,7 +103,7 @@ def bare_model(pack, trainer) -> Callable[[], None]:
 
 
 def bare_frame(trainer) -> Callable[[], None]:
-    """One frame in the middle of the clip through the VAE, and back."""
+    """A frame in the middle of the clip, through the VAE and back."""
     clip = next(iter(trainer.bank.store.values.values()))
     latents = trainer.rollout.to_vae(clip.switch_latents.to(trainer.rollout.latent)).detach()
     frame = trainer.memory.decoder.count(latents) // 2
@@ -116,8 +116,10 @@ def bare_frame(trainer) -> Callable[[], None]:
 
 
 def rewards_of(pack, trainer) -> Callable[[], None]:
-    """Faces, augmentation, recognizer and scorer on M frames, back to the pixels. The original model's frames are
-    looked at, too, which the bank saves a real step."""
+    """Faces, augmentation, recognizer and scorer on M frames, and back to the pixels.
+
+    The original model's frames are looked at too, of which the bank relieves a real step.
+    """
     loop = NaiveLoop(pack, trainer, trainer.first_late_step, 1)
     clip = next(iter(trainer.bank.store.values.values()))
     frames = clip.frames[: trainer.settings.num_frames].to(trainer.rollout.latent)

@@ -1,4 +1,4 @@
-"""The models that speed is measured on, and a way into the middle of a training run."""
+"""The models on which speed is measured, and a way into the middle of a training run."""
 
 import copy
 import tempfile
@@ -15,23 +15,23 @@ from devkit import motion_world, tiny_vaes
 from devkit.demo_world import DemoWorld
 from devkit.family_world import RandomText
 
-# What a user gets who changes nothing, on the paper's schedule of 50 steps.
+# The settings of a user who changes nothing, on the paper's schedule of 50 steps.
 SETTINGS = dict(
     sampling_steps=50, gradient_steps=4, num_frames=4, identity_frames=1, preserve_weight=0.0, rank=16, alpha=16.0,
     gradient_checkpointing="steps", learning_rate=1e-4, learning_rate_schedule="constant", augmentation="robust",
 )  # fmt: skip
 SIZES = {"Wan (demo)": (1, 16, 5, 12, 12), "HunyuanVideo (small)": (1, 16, 5, 16, 16), "SD 1.5 + motion (small)": (16, 4, 8, 8)}
-"""Latent shapes. HunyuanVideo has 3 double and 6 single blocks of width 256, Stable Diffusion 64 to 128 channels.
+"""The shapes of latents. HunyuanVideo has 3 double and 6 single blocks of width 256, Stable Diffusion 64 to 128 channels.
 
-HunyuanVideo decodes with the demo's VAE: its own, made small, would cost as much as dozens of calls of a model made as
-small, where at full size it costs about one. What its VAE costs is measured by itself (``speed_growth``).
+HunyuanVideo decodes with the demo's VAE: its own, if made small, would cost as much as dozens of calls of a model made as
+small, while at full size it costs about one. Its VAE is measured by itself (``growth``).
 """
 HUNYUAN = FullModel("", "hunyuan_video", dict(depth=3, depth_single_blocks=6), None, 12)
 WORLDS = tuple(SIZES)
 
 
 def world(pack, name: str):
-    """The models of ``name`` with settings of a real run; a face is found in every frame."""
+    """The models of ``name`` with the settings of a real run; a face is found in every frame."""
     with torch.inference_mode():
         made = DemoWorld(pack)
     if name == "HunyuanVideo (small)":
@@ -45,7 +45,7 @@ def world(pack, name: str):
 
 
 def show_faces(world) -> None:
-    """Let the face model look as it does, and always find a face in the same place: random models paint none."""
+    """Let the face model look as usual, but always find a face in the same place, as random models paint none."""
     world.face_model = copy.copy(world.face_model)
     look, face = partial(type(world.face_model).find, world.face_model), world.pack.demo.faces.head_face
 
@@ -95,9 +95,9 @@ def _instead_of_training(pack, body: Callable):
 
 
 def inside_training(world, body: Callable, **changes):
-    """``body(trainer, one_step)`` in place of the loop of a run; ``one_step()`` is one of its own training steps.
+    """Start a run whose loop is ``body(trainer, one_step)``, and return it; ``one_step()`` is one of its training steps.
 
-    changes: of the settings. The run is returned.
+    changes: those to the settings.
     """
     with tempfile.TemporaryDirectory() as folder, _instead_of_training(world.pack, body):
         return world.train(Path(folder) / "a.safetensors", **changes)

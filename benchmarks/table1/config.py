@@ -1,4 +1,4 @@
-"""What the TOML file of the Table 1 runner says."""
+"""The contents of the Table 1 runner's TOML file."""
 
 import re
 import tomllib
@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-READABLE = (".mp4", ".webm", ".mov", ".mkv")  # by the core's Load Video
+READABLE = (".mp4", ".webm", ".mov", ".mkv")  # the core's Load Video reads these
 
 Inputs = dict[str, dict[str, Any]]
-"""Changes of a workflow, by node type and input."""
+"""Changes to a workflow, by node type and input."""
 
 
 def _photos(folders: dict[str, Path]) -> dict[str, Path]:
@@ -37,13 +37,13 @@ def _prompts(file: Any) -> list[str]:
 
 
 class _Table(BaseModel):
-    """A table of the file: nothing in it is unknown, and it stays as it was read."""
+    """A table of the file, which may have no unknown entries and is never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Source(_Table):
-    """A node that loads a model, with its inputs; output: which of its outputs the model is."""
+    """A node that loads a model, with its inputs. output: the number of the output that is the model."""
 
     node: str = Field(description="the type of the node that loads the model")
     output: int = 0
@@ -51,15 +51,17 @@ class Source(_Table):
 
 
 class Fvd(_Table):
-    """What FVD is measured with."""
+    """What FVD is measured with: real videos and the weights of the network."""
 
     real: DirectoryPath = Field(description="a folder of real videos")
     weights: FilePath = Field(description="torchvision's file of S3D")
 
 
 class Method(_Table):
-    """A method without ``train`` shows the base model. videos: finished ones instead, as
-    <person>/<number of the prompt>....mp4."""
+    """A method of the table; without ``train`` it is the base model.
+
+    videos: a folder of finished ones to use instead, as <person>/<number of the prompt>....mp4.
+    """
 
     name: str = Field(description="what the table calls the method")
     train: FilePath | None = Field(None, description="a workflow that trains an identity")
@@ -76,7 +78,7 @@ class Method(_Table):
 
 
 class Config(_Table):
-    """What the TOML file says, see example.toml; the prompts are those of the file that it names."""
+    """The whole TOML file, see example.toml, with the prompts from the file that it names."""
 
     output: Path = Field(description="the folder of all results")
     servers: list[str] = Field(min_length=1, description="addresses of running ComfyUI servers")
@@ -108,32 +110,34 @@ class Config(_Table):
 
     @property
     def sources(self) -> dict[str, dict]:
-        """What the file says of reward, judge and perhaps clip."""
+        """The sources of the reward, of the judge, and of clip if the file has one."""
         sources = {"reward": self.reward, "judge": self.judge, "clip": self.clip}
         return {name: source.model_dump(exclude_unset=True) for name, source in sources.items() if source is not None}
 
     def keys(self, method: Method, identity: str) -> list[tuple]:
-        """Of the videos that a method has to have of a person: (method, person, number of the prompt, seed), or
-        (method, person, file name, 0) of finished ones."""
+        """The keys of the videos that a method has to have of a person.
+
+        They are (method, person, number of the prompt, seed), or (method, person, file name, 0) for finished videos.
+        """
         if method.videos is not None:
             return [(method.name, identity, path.name, 0) for path in videos_in(method.videos / identity)]
         numbers = range(1, len(self.prompts) + 1)
         return [(method.name, identity, number, seed) for number in numbers for seed in self.seeds]
 
     def place(self, key: tuple) -> Path:
-        """Of a sampled video, without suffix; its prompt is beside it as .txt."""
+        """The path of a sampled video, without suffix; its prompt is beside it as .txt."""
         method, identity, number, seed = key
         return self.output / "videos" / method / identity / f"{number:03}-{seed}"
 
     def video(self, method: Method, key: tuple) -> Path | None:
-        """The file, if it is there."""
+        """The file of a video, or None if it is not there."""
         if method.videos is not None:
             return method.videos / key[1] / key[2]
         place = self.place(key)
         return next((path for path in sorted(place.parent.glob(f"{place.name}.*")) if path.suffix in READABLE), None)
 
     def prompt(self, method: Method, key: tuple) -> str:
-        """What the video shows."""
+        """The prompt of a video."""
         number = key[2] if method.videos is None else _leading_number(key[2])
         return self.prompts[number - 1]
 
@@ -143,12 +147,15 @@ def videos_in(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def _leading_number(name: str) -> int:
-    """0 if there is none."""
+    """The number with which ``name`` begins, or 0 if there is none."""
     return int(re.match(r"\d*", name)[0] or 0)
 
 
 def read_config(path: Path) -> Config:
-    """Paths in it count from the current folder. Raises ValueError, in one sentence, for what cannot work."""
+    """The configuration in a file, whose paths are relative to the current folder.
+
+    Raises ValueError, in one sentence, if it cannot work.
+    """
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -165,7 +172,7 @@ TABLES = {"methods": Method, "reward": Source, "judge": Source, "clip": Source, 
 
 
 def _sentence(error: dict[str, Any], said: dict[str, Any]) -> str:
-    """One of pydantic's errors in what the file says, for whoever wrote it."""
+    """One of pydantic's errors about the file, put for whoever wrote it."""
     kind, where = error["type"], error["loc"]
     if kind == "value_error":
         return str(error["ctx"]["error"])

@@ -1,8 +1,8 @@
-"""Frechet distance of two sets of videos: how far apart are their features, as Gaussians.
+"""The Frechet distance between two sets of videos, whose features are taken for Gaussians.
 
-Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017) for pictures, Unterthiner et al., "Towards Accurate
-Generative Models of Video" (FVD, 2018) for videos. It compares sets, so it says nothing of one video, and it
-shrinks with their size: compare only distances of sets of the same size.
+It comes from Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), for pictures, and from Unterthiner et
+al., "Towards Accurate Generative Models of Video" (FVD, 2018), for videos. It compares sets, so it says nothing about a
+single video, and it shrinks as they grow: compare only distances between sets of the same sizes.
 """
 
 import torch
@@ -10,12 +10,11 @@ from torch import Tensor
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """|m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)) of features [N, D] and [M, D]; covariances over N - 1.
+    """|m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)) for features [N, D] and [M, D], with covariances over N - 1.
 
-    With centred features A and B, scaled so that C1 = A'A and C2 = B'B, the trace of the root is the sum of the
-    singular values of A B': exact, also with fewer videos than features, where C1 C2 has no stable root.
-
-    ValueError: fewer than two videos in a set, or features of different networks.
+    With centred features A and B, scaled so that C1 = A'A and C2 = B'B, the trace of the root is the sum of the singular
+    values of A B'. That is exact even with fewer videos than features, where C1 C2 has no stable root. Raises ValueError
+    if a set has fewer than two videos or the features come from different networks.
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"a Frechet distance needs 2 or more videos a set, got {len(first)} and {len(second)}.")

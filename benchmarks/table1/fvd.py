@@ -1,7 +1,7 @@
-"""The FVD column of Table 1: how far each method's videos are, as a set, from a folder of real ones.
+"""The FVD column of Table 1: how far the videos of each method are, as a set, from a folder of real ones.
 
-Features are those of torchvision's S3D, as no maintained library has FVD's I3D (see video_features.py):
-figures of the two are not comparable. They also shrink with the number of videos: compare methods with as many.
+Features are those of torchvision's S3D, as no maintained library has FVD's I3D (see video_features.py), and figures by the
+two cannot be compared. They also shrink as the number of videos grows: compare methods that have equally many.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from benchmarks.table1.video_features import CLIP_FRAMES, WEIGHTS_FILE, video_fe
 from devkit import hostless_pack  # noqa: F401
 from personalvideo_pack.evaluation.frames import evenly_spaced
 
-FEWEST = 2  # videos that have a covariance
+FEWEST = 2  # fewer videos have no covariance
 KEPT_EVERY = 25  # videos
 
 
 def read_frames(path: Path) -> Tensor:
-    """The frames of a video file that its features need, evenly spaced, [16, 3, H, W] in 0..1, as ComfyUI's Load Video gives
-    them: upright, and converted with more than 8 bits, as FFmpeg else takes the nearest colour sample instead of interpolating.
+    """The evenly spaced frames [16, 3, H, W] in 0..1 of a video file that its features need.
 
-    ValueError: there is no video in it.
+    They are as ComfyUI's Load Video gives them: upright, and converted with more than 8 bits, as FFmpeg would otherwise
+    take the nearest colour sample instead of interpolating. Raises ValueError if there is no video in the file.
     """
     try:
-        total = sum(1 for _ in _decoded(path))  # what files say of their length is not always true
+        total = sum(1 for _ in _decoded(path))  # what files say about their length is not always true
         places = evenly_spaced(total, CLIP_FRAMES) if total else []
         frames = {
             index: np.rot90(frame.to_ndarray(format="gbrp16le"), round(frame.rotation / 90))
@@ -52,12 +52,12 @@ def _decoded(path: Path) -> Iterator[av.VideoFrame]:
 def _weights(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises nearly anything
+    except Exception as error:  # a damaged file raises almost anything
         raise ValueError(f"fvd: weights: {path} cannot be read; take torchvision's {WEIGHTS_FILE}.") from error
 
 
 class Features:
-    """S3D features of video files, remembered in ``store``; the weights are read when a file is new."""
+    """Computes S3D features of video files and remembers them in ``store``; the weights are read once a file is new."""
 
     def __init__(self, weights: Path, store: Path, say: Callable[[str], None] = print):
         self.weights, self.store, self.say = weights, store, say
@@ -65,7 +65,7 @@ class Features:
         self._network = None
 
     def of(self, paths: Sequence[Path]) -> Tensor:
-        """[N, 1024] of video files."""
+        """The features [N, 1024] of N video files."""
         keys = [f"{_stamp(path)} by {_stamp(self.weights)}" for path in paths]
         new = [(key, path) for key, path in zip(keys, paths) if key not in self._known]
         if new and self._network is None:
@@ -85,12 +85,12 @@ class Features:
 
 
 def _stamp(path: Path) -> str:
-    """Of a file as it is now."""
+    """A stamp of the file as it is now."""
     return f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
 def distances(features: Features, real: Sequence[Path], methods: Mapping[str, Sequence[Path]]) -> dict[str, float]:
-    """To the real videos, of each method that has FEWEST videos or more. ValueError: fewer real ones than that."""
+    """The distance to the real videos of each method that has at least FEWEST; ValueError if fewer real ones are there."""
     if len(real) < FEWEST:
         raise ValueError(f"fvd: real has {len(real)} videos, and {FEWEST} or more are needed; better some hundred.")
     target = features.of(real)

@@ -1,8 +1,8 @@
-"""The prompts that the Table 1 runner sends to a ComfyUI server, made of the user's own workflows.
+"""The prompts that the Table 1 runner sends to a ComfyUI server, made from the user's own workflows.
 
-A workflow is known by its nodes: the person's photos go into Load Identity Images, the file's name into Train PersonalVideo
-Adapter, the LoRA into Apply Late-Step Identity LoRA, the seed into Sample Video (or KSampler), and the prompt into the
-node with the title "Prompt".
+The nodes of a workflow tell what goes where: the person's photos into Load Identity Images, the file's name into Train
+PersonalVideo Adapter, the LoRA into Apply Late-Step Identity LoRA, the seed into Sample Video (or KSampler), and the prompt
+into the node with the title "Prompt".
 """
 
 import copy
@@ -17,7 +17,7 @@ SEEDS = {"PersonalVideoSampleVideo": "seed", "KSampler": "seed", "KSamplerAdvanc
 
 
 def load_graph(path: Path, object_info: dict) -> dict:
-    """A workflow file, in the frontend's format or the API's, as a prompt. ValueError, naming it: it cannot be used."""
+    """The prompt in a workflow file of the frontend's format or the API's. Raises ValueError, naming it, if it is unusable."""
     try:
         graph = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -33,7 +33,7 @@ def nodes_of(graph: dict, kind: str) -> list[str]:
 
 
 def only(graph: dict, kind: str, what: str) -> dict:
-    """The inputs of the one node of a kind. ValueError, naming the workflow ``what``, unless there is just one."""
+    """The inputs of the only node of a kind. Raises ValueError, naming the workflow ``what``, unless there is just one."""
     found = nodes_of(graph, kind)
     if len(found) != 1:
         raise ValueError(f"{what}: it has {len(found)} nodes {kind}, and one is needed.")
@@ -41,7 +41,7 @@ def only(graph: dict, kind: str, what: str) -> dict:
 
 
 def with_inputs(graph: dict, changes: dict[str, dict], what: str) -> dict:
-    """A copy with inputs replaced, by node type. ValueError for a type or an input that is not there."""
+    """A copy of ``graph`` with inputs replaced, by node type. Raises ValueError for an unknown type or input."""
     graph = copy.deepcopy(graph)
     for kind, inputs in changes.items():
         keys = nodes_of(graph, kind)
@@ -55,7 +55,7 @@ def with_inputs(graph: dict, changes: dict[str, dict], what: str) -> dict:
 
 
 def training(graph: dict, folder: str, prefix: str, what: str) -> dict:
-    """Train on the photos in the server's input folder ``folder``; the LoRA's name starts with ``prefix``."""
+    """The prompt that trains on the photos in the server's input folder ``folder``; ``prefix`` begins the LoRA's name."""
     graph = copy.deepcopy(graph)
     only(graph, PHOTOS, what)["folder"] = folder
     only(graph, TRAIN, what)["filename_prefix"] = f"loras/{prefix}"
@@ -63,7 +63,7 @@ def training(graph: dict, folder: str, prefix: str, what: str) -> dict:
 
 
 def sampling(graph: dict, prompt: str, seed: int, lora: str | None, what: str) -> dict:
-    """Sample ``prompt``; without a LoRA, the Apply nodes are passed by."""
+    """The prompt that samples ``prompt``; without a LoRA it bypasses the Apply nodes."""
     graph = copy.deepcopy(graph)
     titled = [node for node in graph.values() if node.get("_meta", {}).get("title") == "Prompt"]
     texts = [node for node in titled if "text" in node["inputs"]]
@@ -89,10 +89,10 @@ def sampling(graph: dict, prompt: str, seed: int, lora: str | None, what: str) -
 
 
 def evaluation(sources: dict[str, dict], folder: str, prompt: str, video: str) -> dict:
-    """The Evaluate node on a video file of the server's input folder, with what it needs.
+    """The prompt that runs the Evaluate node on a video file in the server's input folder.
 
-    sources: "reward", "judge" and perhaps "clip", each {"node", "output", "inputs"}: where the face model that training
-    rewards, the one that judges, and the CLIP model come from.
+    sources: "reward", "judge" and perhaps "clip", each as {"node", "output", "inputs"}: the nodes that give the face model
+    that training rewards, the one that judges, and the CLIP model.
     """
     graph = {
         f"table1 {name}": {"class_type": source["node"], "inputs": source.get("inputs", {})} for name, source in sources.items()
@@ -114,7 +114,7 @@ def evaluation(sources: dict[str, dict], folder: str, prompt: str, video: str) -
 
 
 def figures(table: str) -> tuple[dict[str, float], dict[str, str]]:
-    """The numbers of the node's Markdown table by metric, and how each was measured; what was not measured is left out."""
+    """The numbers in the node's Markdown table by metric, and how each was measured, without those that were not."""
     values, how = {}, {}
     for line in table.splitlines()[2:]:
         metric, value, text = (cell.strip() for cell in line.strip().strip("|").split(" | ", 2))

@@ -1,4 +1,4 @@
-"""The paper's Table 1 and, below it, what was measured here."""
+"""The paper's Table 1 and, below it, the figures measured here."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ COLUMNS = {  # of the paper: (the node's metric, factor, digits)
 }  # fmt: skip
 
 
-MADE_BY = {  # definition, and what of the node's explanation names the network
+MADE_BY = {  # the definition, and the part of the node's explanation that names the network
     "Face Similarity": ("mean of max(0, cosine) to the photos, over the frames with a face", r"judge: (.*?)(?:, which .*)?$"),
     "Dynamic Degree": ("share of videos that move by VBench's definition", r"flow: (.*)$"),
     "Temporal Consistency": ("mean cosine of neighbouring frames", r"features: (.*)$"),
@@ -29,9 +29,9 @@ MADE_BY = {  # definition, and what of the node's explanation names the network
 
 
 def table(rows: Sequence[dict], methods: Sequence[str], distances: Mapping[str, float], fvd: bool) -> str:
-    """Markdown: the paper's Table 1, below it the rows' means with 95 % confidence intervals over people.
+    """The Markdown of the paper's Table 1 and, below it, the means of the rows with 95 % confidence intervals over people.
 
-    distances: FVD by method; empty if it was not measured. fvd: whether it was asked for.
+    distances: FVD by method, empty if it was not measured. fvd: whether it was asked for.
     """
     lines = [f"| method | videos | {' | '.join(COLUMNS)} |", f"|---|---|{'---|' * len(COLUMNS)}"]
     for name, figures in PAPER.items():
@@ -67,7 +67,7 @@ def _fvd_note(distances: Mapping[str, float], asked: bool) -> str:
 
 
 def _note(rows: Sequence[dict], metric: str) -> str:
-    """What the figure is, and of which networks; all of them, should they not be the same for all rows."""
+    """What the figure is and which network made it, or all networks, if not all rows have the same one."""
     definition, pattern = MADE_BY[metric]
     measured = [row["how"][metric] for row in rows if metric in row["figures"]]
     if not measured:

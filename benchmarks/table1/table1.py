@@ -2,10 +2,10 @@
 
     python -m benchmarks.table1.table1 --config benchmarks/table1/example.toml
 
-Run it from the pack's folder. It goes on where it was stopped. Every server works on its own people, as a LoRA stays on
-the server that trained it. The videos (with their prompts beside them, as benchmarks/user_study/blind_page.py takes
-them), one line of figures each, and table1.md with the paper's figures beside ours go to the configuration's output
-folder. All videos, our own too, are measured as files: compression lowers everybody's figures alike.
+It has to be run from the pack's folder, and goes on where it was stopped. Every server works on its own people, as a LoRA
+stays on the server that trained it. The configuration's output folder gets the videos (with their prompts beside them, as
+benchmarks/user_study/blind_page.py takes them), a line of figures for each, and table1.md with the paper's figures beside
+ours. All videos are measured as files, our own too, so that compression lowers everybody's figures alike.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from devkit.comfy_client import PromptError
 
 
 def prepare(config: Config, say=print) -> list[tuple[Worker, list[str]]]:
-    """The servers, each with its people. ValueError, before anything is made: what would stop one of them later."""
+    """The servers, each with its people. Raises ValueError, before anything is made, if something would stop one later."""
     records = Records(config.output)
     workers = [Worker(config, url, records, say) for url in config.servers]
     for identity in config.identities:
@@ -34,7 +34,7 @@ def prepare(config: Config, say=print) -> list[tuple[Worker, list[str]]]:
 
 
 def shares(people: Sequence[str], servers: Sequence[str], places: Mapping[str, str]) -> list[list[str]]:
-    """People by server: who has a LoRA on one of them, as ``places`` says, stays there; the others even it out."""
+    """The people of each server. Whoever has a LoRA on one, as ``places`` says, stays there; the others even it out."""
     found = {url: [identity for identity in people if places.get(identity) == url] for url in servers}
     for identity in people:
         if places.get(identity) not in found:
@@ -43,8 +43,10 @@ def shares(people: Sequence[str], servers: Sequence[str], places: Mapping[str, s
 
 
 def run(parts: Sequence[tuple[Worker, Sequence[str]]], say=print) -> None:
-    """Everything that is not there yet, on all servers at once. What ends one server's part is said at once, and raised when
-    the others are done."""
+    """Make everything that is not there yet, on all servers at once.
+
+    An error that ends the part of one server is told at once, and raised when the others are done.
+    """
     ends = queue.SimpleQueue()
 
     def work(worker: Worker, people: Sequence[str]) -> None:
@@ -65,7 +67,7 @@ def run(parts: Sequence[tuple[Worker, Sequence[str]]], say=print) -> None:
 
 
 def fvd(config: Config, say=print) -> dict[str, float]:
-    """By method, see benchmarks/table1/fvd.py; empty if the configuration does not ask for it."""
+    """FVD by method, see benchmarks/table1/fvd.py; empty if the configuration does not ask for it."""
     if config.fvd is None:
         return {}
     from benchmarks.table1.fvd import Features, distances
@@ -79,7 +81,7 @@ def fvd(config: Config, say=print) -> dict[str, float]:
 
 
 def write_table(config: Config, distances: Mapping[str, float]) -> str:
-    """table1.md, and its text: of the videos that the configuration asks for."""
+    """Write table1.md for the videos that the configuration asks for, and return its text."""
     measured = Records(config.output).measured.rows
     keys = [key for method in config.methods for identity in config.identities for key in config.keys(method, identity)]
     rows = [measured[key] for key in keys if key in measured]

@@ -1,7 +1,7 @@
-"""Features of whole videos for a Frechet distance: those of torchvision's S3D, trained on Kinetics-400.
+"""Features of whole videos for a Frechet distance, by torchvision's S3D, trained on Kinetics-400.
 
-FVD's own network is I3D, also trained on Kinetics-400, which no maintained library has; S3D (Xie et al., 2018) is I3D
-with its convolutions split into space and time. Distances of the two are not comparable: say "S3D" with the figure.
+FVD's own network is I3D, also trained on Kinetics-400, which no maintained library has; S3D (Xie et al., 2018) is I3D with
+its convolutions split into space and time. Distances by the two cannot be compared, so say "S3D" with the figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ CLIP_FRAMES = 16
 
 
 def video_network(weights: Mapping[str, Tensor]) -> nn.Module:
-    """S3D up to its classifier, on the CPU, frozen.
+    """S3D up to its classifier, frozen and on the CPU.
 
-    weights: its state dict. ValueError: weights of another network.
+    weights: its state dict. Raises ValueError if they belong to another network.
     """
     from torchvision.models.video import s3d
 
@@ -35,8 +35,11 @@ def video_network(weights: Mapping[str, Tensor]) -> nn.Module:
 
 @torch.no_grad()
 def video_features(network: nn.Module, videos: Sequence[Tensor]) -> Tensor:
-    """[N, 1024], on the CPU, of videos [F, 3, H, W] in 0..1, each of its own length and size: of 16 evenly spaced frames,
-    prepared as the network's authors do (256 x 256, the 224 x 224 in the middle)."""
+    """The features [N, 1024], on the CPU, of videos [F, 3, H, W] in 0..1, which may differ in length and size.
+
+    They are those of 16 evenly spaced frames, prepared as by the network's authors (256 x 256, of which the middle 224 x
+    224).
+    """
     from torchvision.models.video import S3D_Weights
 
     prepare = S3D_Weights.KINETICS400_V1.transforms()

@@ -1,7 +1,7 @@
-"""One ComfyUI server's part of Table 1: it trains its people's LoRAs, samples their videos and measures them.
+"""One ComfyUI server's part of Table 1: training the LoRAs of its people, sampling their videos and measuring them.
 
-A LoRA or a video that was made from other photos, prompts or workflows than those of today is refused, so that no table
-mixes both; figures are measured again if anything they follow from has changed.
+A LoRA or video that was made from other photos, prompts or workflows than today's is refused, so that no table mixes the
+two; figures are measured again if anything that they were made from has changed.
 """
 
 import re
@@ -19,7 +19,7 @@ DAY = 24 * 3600
 
 
 class Worker:
-    """Raises ValueError for a server that does not answer, and for workflows that cannot be used."""
+    """Works on one server. Raises ValueError if it does not answer, or if a workflow cannot be used."""
 
     def __init__(self, config: Config, url: str, records: Records, say: Callable[[str], None] = print):
         self.config, self.records, self.say = config, records, say
@@ -34,7 +34,7 @@ class Worker:
         self.sampling = {method.name: self._sampling_graph(method) for method in sampled}
 
     def check(self, identity: str) -> None:
-        """ValueError: something of this person was made from what the configuration no longer says."""
+        """Raise ValueError if something of this person was made from what the configuration no longer says."""
         for method in self.config.methods:
             for key in self.config.keys(method, identity) if method.videos is None else ():
                 if self.config.video(method, key):
@@ -45,7 +45,7 @@ class Worker:
                 self._check(trained, self._trained_from(method, identity), method, identity)
 
     def person(self, identity: str) -> None:
-        """Everything about one person."""
+        """Train, sample and measure everything of one person."""
         folder = f"table1 {identity} {self.photos[identity]}"
         self.client.upload_folder(self.config.identities[identity], folder)
         for method in self.config.methods:
@@ -80,7 +80,7 @@ class Worker:
             )
 
     def _lora(self, method: Method, identity: str, folder: str) -> str:
-        """The name of the person's LoRA on this server, trained if it is not there."""
+        """The name of the person's LoRA on this server, which is trained if it is not there."""
         row = self.records.trained.rows.get((method.name, identity), {})
         if row.get("server") == self.client.url and row["lora"] in self._loras():
             return row["lora"]
@@ -100,7 +100,7 @@ class Worker:
         return spec[0] if isinstance(spec[0], list) else spec[1]["options"]
 
     def _sample(self, method: Method, key: tuple, lora: str | None) -> Path:
-        """The new video's file, its prompt beside it."""
+        """Sample a video, and return its file; its prompt is beside it."""
         _, identity, number, seed = key
         what, prompt, place = method.sample.name, self.config.prompts[number - 1], self.config.place(key)
         run = self.client.run(graphs.sampling(self.sampling[method.name], prompt, seed, lora, what), timeout=DAY)
@@ -115,7 +115,7 @@ class Worker:
         return part.replace(place.with_suffix(Path(videos[0]["filename"]).suffix))
 
     def _measure(self, video: Path, method: Method, key: tuple, folder: str) -> None:
-        """Its file, as those of all methods."""
+        """Measure a video by its file, as for all methods."""
         prompt = self.config.prompt(method, key)
         origin = {"folder": folder, "prompt": prompt, "models": digest(self.config.sources), "video": digest(video.read_bytes())}
         row = self.records.measured.rows.get(key)

@@ -1,12 +1,12 @@
-"""The paper's user study for anyone: one HTML page that shows videos of two or more methods in pairs, blindly.
+"""The paper's user study for anyone: an HTML page that shows the videos of two or more methods in pairs, blindly.
 
     python -m benchmarks.user_study.blind_page ours=videos/ours dreambooth=videos/dreambooth --references photos --out study.html
     python -m benchmarks.user_study.blind_tally "answers Ann.json" "answers Bob.json"
 
-Videos of one name in several folders are of one prompt and seed, and are compared: `anna/03.mp4` with `anna/03.mp4`.
-The prompt is read from `anna/03.txt` beside any of them. The photos of a person are in the references' folder of the
-same name (`photos/anna`), or, if there is no such folder, straight in it. Everything is inside the page, which can be sent
-to anyone; methods are named in it only in a coded form, which the answers file spells out again.
+Videos with one name in several folders belong to one prompt and seed and are compared: `anna/03.mp4` with `anna/03.mp4`.
+The prompt is read from `anna/03.txt` beside any of them. The photos of a person are in the folder of the same name among
+the references (`photos/anna`) or, if there is none, among the references themselves. Everything is inside the page, which
+can be sent to anyone; it names methods only in a coded form, which the answers file spells out again.
 """
 
 import argparse
@@ -34,7 +34,7 @@ QUESTIONS = (  # section 5.4 of the paper
 
 @dataclass(frozen=True)
 class Clip:
-    """One prompt and seed. name: path below the folders, without suffix. files: by method."""
+    """The videos of one prompt and seed. name: their path below the folders, without suffix. files: theirs by method."""
 
     name: str
     prompt: str
@@ -43,7 +43,7 @@ class Clip:
 
 
 def find_clips(folders: dict[str, Path], references: Path | None) -> list[Clip]:
-    """The clips that two methods or more have; ValueError, in one sentence, if there are none."""
+    """The clips that at least two methods have. Raises ValueError, in one sentence, if there are none."""
     found: dict[str, dict[str, Path]] = {}
     for method, folder in folders.items():
         if not folder.is_dir():
@@ -78,7 +78,7 @@ def _photos(references: Path | None, name: str) -> list[Path]:
 
 
 def page(clips: list[Clip], most: int | None = None, seed: int = 0) -> str:
-    """The HTML. Every two methods of a clip make a pair; ``most`` of the pairs, drawn by ``seed``, or all."""
+    """The HTML. Every two methods of a clip make a pair; the page has all pairs, or ``most`` of them, drawn by ``seed``."""
     pairs = [(clip, two) for clip in clips for two in combinations(sorted(clip.files), 2)]
     draw = random.Random(seed)
     draw.shuffle(pairs)
@@ -115,7 +115,7 @@ def _data_uri(path: Path) -> str:
 
 
 def folders_of(arguments: list[str]) -> dict[str, Path]:
-    """``name=folder`` or ``folder``, whose own name is then the method's. ValueError if fewer than two."""
+    """The folders by method, from ``name=folder``, or ``folder`` named like its method. Raises ValueError for fewer than two."""
     folders = {}
     for argument in arguments:
         name, separator, folder = argument.rpartition("=")

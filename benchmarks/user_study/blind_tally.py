@@ -1,9 +1,9 @@
-"""Adds up the answers of the blind comparison page (see blind_page.py): how often each method was preferred.
+"""Adds up the answers from the blind comparison page (see blind_page.py): how often each method was preferred.
 
     python -m benchmarks.user_study.blind_tally "answers Ann.json" "answers Bob.json"
 
-The share of a method is that of the comparisons it took part in, "no difference" counted as half a win; the interval is
-Wilson's 95 % one, which takes answers as independent of each other.
+The share of a method is that of the comparisons that it took part in, where "no difference" counts as half a win. The
+interval is Wilson's of 95 %, which takes answers for independent of each other.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
-Z = 1.959964  # of a normal distribution's middle 95 %
+Z = 1.959964  # the middle 95 % of a normal distribution are within so many deviations
 
 
 @dataclass(frozen=True)
 class Share:
-    """Of one method and question: points (win 1, no difference 1/2) in ``answers`` comparisons, with Wilson's interval."""
+    """A method's share for a question: points (win 1, no difference 1/2) in ``answers`` comparisons, and its interval."""
 
     answers: int
     points: float
@@ -31,7 +31,7 @@ class Share:
 
 
 def wilson(points: float, answers: int) -> tuple[float, float]:
-    """Interval of a share ``points / answers``, both within 0..1."""
+    """Wilson's interval for the share ``points / answers``; its limits are in 0..1."""
     share, weight = points / answers, Z * Z / answers
     middle = (share + weight / 2) / (1 + weight)
     reach = Z / (1 + weight) * sqrt(share * (1 - share) / answers + weight / (4 * answers))
@@ -39,7 +39,7 @@ def wilson(points: float, answers: int) -> tuple[float, float]:
 
 
 def read_answers(path: Path) -> dict:
-    """What the page has saved. ValueError: the file holds something else, or is not there."""
+    """The answers that the page has saved. Raises ValueError if the file is missing or holds something else."""
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
         complete = {"page", "rater"} <= set(file) and all(
@@ -55,7 +55,10 @@ def read_answers(path: Path) -> dict:
 
 
 def tally(files: list[dict]) -> dict[tuple[str, str], Share]:
-    """Shares by (question, method). ValueError: files of different pages, two of one rater, or no answer at all."""
+    """The shares by (question, method).
+
+    Raises ValueError for files from different pages, two files from one rater, or no answer at all.
+    """
     if len({file["page"] for file in files}) > 1:
         raise ValueError("The answers belong to different pages; tally those of one page at a time.")
     twice = [rater for rater, count in Counter(file["rater"] for file in files).items() if count > 1 and rater]
@@ -74,7 +77,7 @@ def tally(files: list[dict]) -> dict[tuple[str, str], Share]:
 
 
 def table(shares: dict[tuple[str, str], Share]) -> str:
-    """Markdown: a row a method, a column a question."""
+    """The Markdown of the shares, with a row for each method and a column for each question."""
     questions = list(dict.fromkeys(question for question, _ in shares))
     methods = sorted({method for _, method in shares})
     lines = [f"| method | {' | '.join(questions)} |", f"|---|{'---|' * len(questions)}"]

@@ -1,1 +1,1 @@
-"""Scripts that render the demo world's data and train every demo network, see ``all.py``."""
+"""Scripts that render the data of the demo world and train all of its networks; ``all.py`` runs them."""

@@ -1,8 +1,8 @@
-"""Renders the data, trains every demo network and exports the weights: close to two hours on one core.
+"""Renders the data, trains every demo network and exports the weights, in close to two hours on one core.
 
     .venv/bin/python -m demo.train.all --work DIR
 
-Steps whose checkpoint is already in DIR are left out, so it can be stopped and started again.
+Steps whose checkpoint is already in DIR are left out, so this can be stopped and started again.
 """
 
 from __future__ import annotations

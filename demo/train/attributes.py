@@ -39,7 +39,7 @@ def train(classifier: AttributeClassifier, faces: Faces, minutes: float) -> int:
 
 @torch.no_grad()
 def report(classifier: AttributeClassifier, faces: Faces) -> str:
-    """Share right on people it never saw, in an original view and in one that went through the VAE."""
+    """The share of right answers on people that it never saw, in an original view and in one seen through the VAE."""
     lines = []
     for view, kind in ((0, "originals"), (5, "through the VAE")):
         logits, skin = classifier(faces.test(view)[0])

@@ -1,4 +1,4 @@
-"""What the training scripts share: arguments, files, the clock, the Muon optimizer."""
+"""What the training scripts share: arguments, files, the clock and the Muon optimizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 
 def arguments(doc: str, minutes: float | None = None, names: list[str] | None = None) -> argparse.Namespace:
-    """What every script takes: a working folder, threads, and where it fits minutes and what to train."""
+    """The arguments of a script: a working folder, threads, and where they apply, minutes and what to train."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints, not in git")
     parser.add_argument("--threads", type=int, default=1, help="two jobs of one thread beat one of two")
@@ -30,19 +30,19 @@ def arguments(doc: str, minutes: float | None = None, names: list[str] | None = 
 
 
 def save_atomically(data, path: Path) -> None:
-    """torch.save that never leaves half a file."""
+    """``torch.save`` that never leaves half a file."""
     part = path.with_suffix(".part")
     torch.save(data, part)
     part.replace(path)
 
 
 def processor_seconds() -> float:
-    """Time this process has really computed, so that a busy machine does not shorten a training."""
+    """How long this process has really computed, so that a busy machine does not shorten a training."""
     return time.process_time() / torch.get_num_threads()
 
 
 def clock(minutes: float, label: str):
-    """Yields progress in 0..1 until ``minutes`` of processor time have passed, with a bar."""
+    """Yield the progress in 0..1 until ``minutes`` of processor time have passed, and show it in a bar."""
     began = processor_seconds()
     with tqdm(desc=label, unit="step") as bar:
         while (progress := (processor_seconds() - began) / 60 / minutes) < 1:
@@ -52,7 +52,7 @@ def clock(minutes: float, label: str):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Muon's update direction for a batch of matrices [N, rows, columns]: five Newton-Schulz iterations."""
+    """Muon's direction for updating a batch of matrices [N, rows, columns], by five Newton-Schulz iterations."""
     x = matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     if tall:
@@ -76,7 +76,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """One update with the learning rate ``lr * scale``."""
+        """Make one update with the learning rate ``lr * scale``."""
         for shape, group in self.groups.items():
             gradient = torch.stack([parameter.grad.reshape(shape) for parameter in group])
             buffer = self.buffers[shape].mul_(self.momentum).add_(gradient)

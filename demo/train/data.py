@@ -1,4 +1,4 @@
-"""Renders the training data: clips for the video networks, faces of known people for the face networks.
+"""Renders the training data: clips for the video networks, and faces of known people for the face networks.
 
 python -m demo.train.data --work DIR
 """
@@ -18,9 +18,9 @@ from .common import arguments, save_atomically
 
 CLIPS = 12000
 CLIPS_SEED = 1000
-FACE_SETS = {"reward": 5000, "judge": 6000, "attributes": 7000}  # disjoint people, by seed
-FACES = 2400  # people in one face set
-VIEWS = 10  # pictures of one person
+FACE_SETS = {"reward": 5000, "judge": 6000, "attributes": 7000}  # seeds, which give each set people of its own
+FACES = 2400  # people in a face set
+VIEWS = 10  # pictures of each person
 
 
 def bytes_of(frames: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def bytes_of(frames: Tensor) -> Tensor:
 
 
 def render_clips(count: int, seed: int, chunk: int = 50) -> dict[str, Tensor]:
-    """``frames`` [count, 8, 3, 64, 64] as bytes, ``action`` [count, 3], ``box`` [count, 8, 3]; a new person a clip."""
+    """``frames`` [count, 8, 3, 64, 64] as bytes, ``action`` [count, 3] and ``box`` [count, 8, 3]; each clip has a new person."""
     generator = torch.Generator().manual_seed(seed)
     frames = torch.empty(count, FRAMES, 3, 64, 64, dtype=torch.uint8)
     action, box = torch.empty(count, 3, dtype=torch.long), torch.empty(count, FRAMES, 3)
@@ -40,7 +40,7 @@ def render_clips(count: int, seed: int, chunk: int = 50) -> dict[str, Tensor]:
 
 
 def render_faces(count: int, views: int, seed: int) -> dict[str, Tensor | dict[str, Tensor]]:
-    """``people`` in random situations: ``frames`` [count, views, 3, 64, 64] as bytes, ``box`` [count, views, 3]."""
+    """``people`` in random situations, as ``frames`` [count, views, 3, 64, 64] of bytes and ``box`` [count, views, 3]."""
     generator = torch.Generator().manual_seed(seed)
     people: People = sample_people(count, generator)
     frames = torch.empty(count, views, 3, 64, 64, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Turns the newest checkpoints into the files the demo ships; what is not trained yet is left out.
+"""Turns the newest checkpoints into the files that the demo ships; networks that are not trained yet are left out.
 
 python -m demo.train.export --work DIR
 """

@@ -15,12 +15,12 @@ from ..world import crop
 from .common import save_atomically
 from .degrade import degrade, shake
 
-TEST_PEOPLE = 200  # the last ones of a set, never trained on
+TEST_PEOPLE = 200  # the last people of a set, who are never trained on
 
 
 @dataclass
 class Faces:
-    """P people in V pictures each: ``frames`` [P, V, 3, 64, 64] bytes, ``box`` [P, V, 3]."""
+    """P people in V pictures each, as ``frames`` [P, V, 3, 64, 64] of bytes and ``box`` [P, V, 3]."""
 
     frames: Tensor
     box: Tensor
@@ -28,7 +28,7 @@ class Faces:
 
     @classmethod
     def load(cls, work: Path, name: str) -> Faces:
-        """Every second picture of a set is the VAE's reconstruction with some noise on its latents."""
+        """The set ``name``, of which every second picture is the VAE's reconstruction with some noise on its latents."""
         path = work / f"faces_{name}_decoded.pt"
         if not path.exists():
             data = torch.load(work / f"faces_{name}.pt")
@@ -44,7 +44,7 @@ class Faces:
         return len(self.frames) - TEST_PEOPLE
 
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Numbers of random training people [count], degraded frames in 0..1 and their boxes."""
+        """The numbers [count] of random training people, a degraded frame of each in 0..1, and its box."""
         person = torch.randint(0, self.training_people, (count,))
         view = torch.randint(0, self.frames.shape[1], (count,))
         return person, degrade(self.frames[person, view].float() / 255), self.box[person, view]
@@ -54,7 +54,7 @@ class Faces:
         return person, crop(frames, shake(box))
 
     def test(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The held-out people in one view: head crops, whole frames, boxes."""
+        """The head crops, whole frames and boxes of the held-out people in one view."""
         frames = self.frames[-TEST_PEOPLE:, view].float() / 255
         box = self.box[-TEST_PEOPLE:, view]
         return crop(frames, box), frames, box

@@ -1,4 +1,4 @@
-"""The same mathematics as the host's Wan layers, a third faster to train on a CPU under bfloat16 autocast."""
+"""The mathematics of the host's Wan layers in a form that trains a third faster on a CPU under bfloat16 autocast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class _RMSNorm(torch.autograd.Function):
-    """Root mean square normalisation with a short backward pass in the input's own precision."""
+    """Root mean square normalisation, with a short backward in the precision of the input."""
 
     @staticmethod
     def forward(context, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -26,21 +26,21 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def _rotate(x: Tensor, rotations: Tensor) -> Tensor:
-    """Rotary embedding as a complex product; x [B, L, heads, D], rotations [1, L, 1, D/2, 2, 2]."""
+    """Rotary embedding of x [B, L, heads, D] by rotations [1, L, 1, D/2, 2, 2], as a complex product."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     turn = torch.complex(rotations[..., 0, 0], rotations[..., 1, 0])
     return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **_) -> Tensor:
-    """Plain attention of [B, L, heads * D]: with so few tokens two matrix products beat the fused kernel."""
+    """Plain attention on [B, L, heads * D]; with so few tokens two matrix products beat the fused kernel."""
     q, k, v = (x.bfloat16().unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     weights = torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2), -1, dtype=torch.float32)
     return (weights.bfloat16() @ v).transpose(1, 2).flatten(2)
 
 
 def use_fast_layers(wan: nn.Module) -> None:
-    """Puts these functions in the place of the host's, for ``wan`` and this process."""
+    """Make ``wan``, and this process, use these functions in place of the host's."""
     import comfy.ldm.wan.model as host
 
     host.apply_rope1, host.optimized_attention = _rotate, _attention

@@ -2,8 +2,8 @@
 
     python -m demo.train.identities
 
-Their seed was fixed before anything was trained, and no network has ever seen their combination of
-hair colour, hair style, glasses, beard and eye colour (``people.sample_people`` leaves it out).
+Their seed was fixed before anything was trained, and no network has ever seen their combinations of hair colour, hair
+style, glasses, beard and eye colour, which ``people.sample_people`` leaves out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .contact_sheet import save_sheet
 FOLDER = Path(__file__).parents[1] / "identities"
 NAMES = ("Aro", "Bina", "Cleo", "Dovi", "Elka", "Fenn", "Gilo", "Hani", "Ilva", "Jori", "Kesh", "Lumi")
 PICTURES = 5
-SIZE = 128  # pixels; drawn at 64 and enlarged
+SIZE = 128  # pixels; the pictures are drawn at 64 and enlarged
 SEED = 60
 
 

@@ -19,20 +19,20 @@ from .degrade import blur, degrade, uniform
 from .faces import Faces
 
 BATCH = 128
-EMPTY = 40  # frames of a batch without a person
+EMPTY = 40  # how many frames of a batch have no person
 LR = 3e-3
 SEED = 30
 
 
 def _patches(frames: Tensor, side: int = 16) -> Tensor:
-    """The frames cut into squares and put together in random order."""
+    """The frames, cut into squares and put together in random order."""
     cells = F.unfold(frames, side, stride=side)
     order = torch.rand(len(frames), 1, cells.shape[2]).argsort(-1).expand_as(cells)
     return F.fold(cells.gather(2, order), SIZE, side, stride=side)
 
 
 def _shapes(frames: Tensor, count: int = 4) -> Tensor:
-    """Coloured boxes and ellipses over the frames."""
+    """The frames under coloured boxes and ellipses."""
     axis = torch.linspace(-1, 1, SIZE)
     for index in range(count):
         across = (axis.view(1, 1, 1, -1) - uniform(len(frames), -1, 1)) / uniform(len(frames), 0.1, 0.6)
@@ -43,7 +43,7 @@ def _shapes(frames: Tensor, count: int = 4) -> Tensor:
 
 
 def without_person(frames: Tensor) -> Tensor:
-    """As many frames [N, 3, 64, 64] that show nobody, some made from pieces of the given ones."""
+    """As many frames [N, 3, 64, 64] that show nobody, some of them made from pieces of ``frames``."""
     n = len(frames)
     scenes = BACKGROUNDS[torch.randint(0, len(BACKGROUNDS), (n,))]
     mirrored = torch.where(torch.rand(n, 1, 1, 1) < 0.5, scenes, scenes.flip(3))

@@ -1,8 +1,8 @@
-"""Figures of the video network: does it show what the caption says, and one person throughout?
+"""Measures the video network: does it show what the caption says, and the same person throughout?
 
     python -m demo.train.measure
 
-It uses the exported networks; rendered clips with the same captions stand beside them as the ceiling.
+It uses the exported networks. Rendered clips with the same captions are measured too, as the ceiling.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEEDS = (7, 8, 9)
 
 
 def motion_of(track: Tensor) -> int:
-    """The motion that head boxes [T, 3] show: the largest of the steady changes, else nodding."""
+    """The number of the motion that head boxes [T, 3] show: the largest of the steady changes, or else nodding."""
     dx, dy, ds = (track[-3:].mean(0) - track[:3].mean(0)).tolist()
     steady = {"left": -dx, "right": dx, "up": -dy, "down": dy, "zoom": 2.5 * ds}
     name = max(steady, key=steady.get)
@@ -30,7 +30,7 @@ def motion_of(track: Tensor) -> int:
 
 
 class Ruler:
-    """The networks that look, and what they see in clips [B, 8, 3, 64, 64] in 0..1."""
+    """The networks that look at clips [B, 8, 3, 64, 64] in 0..1, and what they see in them."""
 
     def __init__(self):
         self.locator, self.judge = weights.locator(), weights.judge_recognizer()

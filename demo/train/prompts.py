@@ -2,7 +2,7 @@
 
     python -m demo.train.prompts
 
-``prompts/demo.txt`` is for the reward tuning, ``demo/held_out.txt`` for every figure that is reported.
+``prompts/demo.txt`` is for reward tuning, and ``demo/held_out.txt`` for every figure that is reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEED = 2
 
 
 def spread(actions: list[tuple[int, int, int]], count: int) -> list[tuple[int, int, int]]:
-    """``count`` actions in which every scene, shirt and motion comes about equally often."""
+    """``count`` of the actions, among which every scene, shirt and motion is about equally frequent."""
     used = [Counter(), Counter(), Counter()]
     chosen = []
     for _ in range(count):

@@ -2,8 +2,8 @@
 
     python -m demo.train.recognizers --work DIR --minutes 5 [reward_0] [reward_1] [judge]
 
-A margin loss (ArcFace) over the training people; from a third of the way on, a part of each batch are
-painted-over heads, which must resemble nobody: a generator cannot please the recognizer with coloured blobs.
+The loss is ArcFace's margin over the training people. From a third of the way on, part of each batch are painted-over
+heads, which must resemble nobody, so that a generator cannot please the recognizer with coloured blobs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .degrade import hack, shake
 from .faces import Faces
 
 BATCH = 128
-HACKED = 40  # of a batch
-HACKED_FROM = 0.33  # of the training
+HACKED = 40  # how many heads of a batch are painted over
+HACKED_FROM = 0.33  # from this share of the training on
 LR = 3e-3
 MARGIN, SCALE = 0.3, 22.0
 
@@ -45,14 +45,14 @@ PLANS = {
 
 
 def margin_loss(cosines: Tensor, person: Tensor, margin: float) -> Tensor:
-    """Cross entropy in which the right person's angle is made wider by ``margin`` radians."""
+    """The cross entropy, with the angle to the right person made wider by ``margin`` radians."""
     cosines = cosines.clamp(-1 + 1e-6, 1 - 1e-6)
     wider = torch.cos(torch.acos(cosines.gather(1, person[:, None])) + margin)
     return F.cross_entropy(cosines.scatter(1, person[:, None], wider) * SCALE, person)
 
 
 def nobody_loss(cosines: Tensor, person: Tensor) -> Tensor:
-    """A painted-over head resembles neither the person it was made from nor anyone else."""
+    """A loss that is 0 if a painted-over head resembles neither the person it was made from nor anyone else."""
     own = F.relu(cosines.gather(1, person[:, None])).mean()
     return own + F.relu(cosines.topk(5, 1).values - 0.1).mean()
 
@@ -79,7 +79,7 @@ def train(trunk: Trunk, faces: Faces, minutes: float, label: str) -> int:
 
 @torch.no_grad()
 def report(recognizer: nn.Module, faces: Faces) -> str:
-    """On people it never saw, between an original and another view that went through the VAE."""
+    """The recognizer's figures on people that it never saw, between an original view and another seen through the VAE."""
     first, second = (faces.test(view) for view in (0, 5))
     a, b = recognizer(first[0]), recognizer(crop(second[1], shake(second[2])))
     hair = faces.people.hair_colour[faces.training_people :]

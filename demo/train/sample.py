@@ -1,4 +1,4 @@
-"""Samples the exported video network without the host's sampler."""
+"""Sampling the exported video network without the host's sampler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HELD_OUT = FOLDER.parent / "held_out.txt"
 
 
 class Sampler:
-    """The exported video network, text encoder and VAE."""
+    """Samples clips with the exported video network, text encoder and VAE."""
 
     def __init__(self):
         self.wan = build_wan().requires_grad_(False)
@@ -26,7 +26,7 @@ class Sampler:
 
     @torch.no_grad()
     def __call__(self, captions: list[str], seed: int, cfg: float = 1.0) -> Tensor:
-        """Clips [B, 8, 3, 64, 64] in 0..1."""
+        """Clips [B, 8, 3, 64, 64] in 0..1, one for each of the captions."""
         noise = torch.randn(len(captions), LATENT_CHANNELS, FRAMES, 8, 8, generator=torch.Generator().manual_seed(seed))
         latents = sample(self.wan, noise, self.text(tokenise(captions)), self.text(tokenise([""])), cfg=cfg)
         return (self.vae.decode(latents).transpose(1, 2) / 2 + 0.5).clamp(0, 1)

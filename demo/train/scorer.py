@@ -1,8 +1,8 @@
-"""Trains the image-text scorer: which of the grammar's scenes and shirts does a frame show?
+"""Trains the image-text scorer, which tells the scene and the shirt that a frame shows.
 
     python -m demo.train.scorer --work DIR --minutes 3
 
-Some pictures are mixtures of two and must lie between both captions, so that scores change gradually.
+Some pictures are mixtures of two and have to lie between both captions, so that scores change gradually.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .common import arguments, clock, save_atomically, set_lr
 from .degrade import degrade
 
 BATCH = 128
-TEST_CLIPS = 400  # the last ones, never trained on
-MIXED = 40  # pictures of a batch
+TEST_CLIPS = 400  # the last clips, which are never trained on
+MIXED = 40  # how many pictures of a batch are mixtures
 MAX_SCALE = 50.0
 LR = 3e-3
 SEED = 50
@@ -34,7 +34,7 @@ def _one_of(count: int) -> int:
 
 
 def wordings() -> Tensor:
-    """Tokens [30, 20] of one caption for every scene and shirt, with a random motion and subject."""
+    """The tokens [30, 20] of a caption for every scene and shirt, each with a random motion and subject."""
     return tokenise(
         [
             caption(scene, shirt, _one_of(len(MOTIONS)), SUBJECTS[_one_of(len(SUBJECTS))])
@@ -45,7 +45,7 @@ def wordings() -> Tensor:
 
 
 def train(scorer: Scorer, frames: Tensor, meaning: Tensor, minutes: float) -> int:
-    """``frames`` [N, 8, 3, 64, 64] bytes, ``meaning`` [N] = scene * 6 + shirt."""
+    """Train on ``frames`` [N, 8, 3, 64, 64] of bytes, whose ``meaning`` [N] is scene * 6 + shirt."""
     adam = torch.optim.AdamW(scorer.parameters(), weight_decay=5e-4)
     for step, progress in enumerate(clock(minutes, "scorer")):
         clip = torch.randint(0, len(frames) - TEST_CLIPS, (BATCH,))

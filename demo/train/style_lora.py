@@ -2,7 +2,7 @@
 
     python -m demo.train.style_lora --work DIR --minutes 5 noir
 
-The video network stays as exported; rank 8 on every linear layer of the blocks' attention and feed-forward.
+The video network stays as exported; every linear layer in the attention and feed-forward of its blocks gets rank 8.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SEED = 70
 
 
 class Lora(nn.Module):
-    """A low-rank addition to one linear layer; it starts as nothing."""
+    """A low-rank addition to a linear layer, which starts at zero."""
 
     def __init__(self, layer: nn.Linear):
         super().__init__()
@@ -48,7 +48,7 @@ class Lora(nn.Module):
 
 
 def attach(wan: nn.Module) -> dict[str, Lora]:
-    """A LoRA on each linear layer of the blocks, by the layer's name."""
+    """Put a LoRA on each linear layer of the blocks, and return them by the layer's name."""
     return {
         name: Lora(layer) for name, layer in wan.named_modules() if name.startswith("blocks.") and isinstance(layer, nn.Linear)
     }
@@ -81,7 +81,7 @@ def save(loras: dict[str, Lora], style: str) -> Path:
 
 @torch.no_grad()
 def styled_latents(sampler: Sampler, frames: Tensor, style: str, chunk: int = 20) -> Tensor:
-    """Latents [N, 8, 8, 8, 8] of clips [N, 8, 3, 64, 64] (bytes) in the look ``style``."""
+    """The latents [N, 8, 8, 8, 8] of clips [N, 8, 3, 64, 64], given as bytes, in the look ``style``."""
     parts = []
     for start in trange(0, len(frames), chunk, desc=f"{style} clips"):
         styled = STYLES[style][0](frames[start : start + chunk].float() / 255)

@@ -2,7 +2,7 @@
 
     python -m demo.train.t2v --work DIR --minutes 55
 
-Stop it at any time; it goes on from its last checkpoint.
+It can be stopped at any time and goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .fast import use_fast_layers
 from .wan import build_wan
 
 BATCH = 32  # clips
-EMPTY_SHARE = 0.07  # of captions left out, so that classifier-free guidance works
-TRIGGER_SHARE = 0.3  # of captions with the trigger word, which means nothing yet
+EMPTY_SHARE = 0.07  # of the captions are left empty, so that classifier-free guidance works
+TRIGGER_SHARE = 0.3  # of the captions have the trigger word, which means nothing yet
 NOUN_WEIGHTS = (0.8, 0.1, 0.1)
 MUON_LR, ADAM_LR = 0.02, 1.5e-3
 AVERAGE = 0.998
-CONSTANT_UNTIL = 0.4  # of the time; then the learning rates fall linearly
+CONSTANT_UNTIL = 0.4  # of the time; from then on the learning rates fall linearly
 SAVE_EVERY = 200  # steps
 SEED = 3
 
 
 class Captions:
-    """All captions of the grammar, tokenised once, in every wording."""
+    """All captions of the grammar in every wording, tokenised once."""
 
     def __init__(self):
         self.wordings = [(noun, trigger) for noun in NOUNS for trigger in (False, True)]
@@ -47,7 +47,7 @@ class Captions:
         )
 
     def draw(self, action: Tensor) -> Tensor:
-        """Tokens [B, 20] that describe actions [B, 3]; some are empty."""
+        """The tokens [B, 20] of captions that describe actions [B, 3]; some of them are empty."""
         scene, shirt, motion = action.unbind(-1)
         row = (scene * len(SHIRTS) + shirt) * len(MOTIONS) + motion
         wording = torch.multinomial(self.weights, len(action), replacement=True)
@@ -56,12 +56,12 @@ class Captions:
 
 
 def _stratified(count: int) -> Tensor:
-    """Uniform random numbers in 0..1, one in each of ``count`` equal parts."""
+    """Uniform random numbers [count], one in each of ``count`` equal parts of 0..1."""
     return (torch.arange(count) + torch.rand(count)) / count
 
 
 def draw_sigmas(count: int) -> Tensor:
-    """Noise levels [count]: half around 0.65, half uniform shifted by 3; stratified, so that batches are alike."""
+    """Noise levels [count], half around 0.65, half uniform and shifted by 3; stratified, so that batches are alike."""
     half = count // 2
     normal = torch.special.ndtri(_stratified(half).clamp(1e-4, 1 - 1e-4))
     even = _stratified(count - half)
@@ -69,7 +69,7 @@ def draw_sigmas(count: int) -> Tensor:
 
 
 class Run:
-    """Networks, optimizers and their averaged weights: all that a checkpoint holds."""
+    """Everything that a checkpoint holds: the networks, their averaged weights, and the optimizers."""
 
     def __init__(self):
         self.wan, self.text = build_wan(), TextEncoder()

@@ -1,9 +1,9 @@
 """Trains the per-frame VAE, measures its latents and encodes all clips.
 
     python -m demo.train.vae --work DIR --minutes 14
-    python -m demo.train.vae --work DIR --minutes 7 --decoder     (goes on with the decoder only)
+    python -m demo.train.vae --work DIR --minutes 7 --decoder     (trains the decoder further, and nothing else)
 
-Where a VAE is already, the first form goes on with it.
+If there is a VAE already, the first form trains it further.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .common import Muon, arguments, clock, save_atomically, set_lr
 from .contact_sheet import save_sheet
 
 BATCH = 32  # frames
-TEST_CLIPS = 64  # the last ones, never trained on
+TEST_CLIPS = 64  # the last clips, which are never trained on
 LATENT_NOISE = 0.07
 SEED = 1
 
 
 @dataclass
 class Clips:
-    frames: Tensor  # [N, 8, 3, 64, 64] bytes
-    box: Tensor  # [N, 8, 3], where the head is
+    frames: Tensor  # [N, 8, 3, 64, 64], bytes
+    box: Tensor  # [N, 8, 3], the place of the head
 
     @classmethod
     def load(cls, work: Path) -> Clips:
@@ -41,21 +41,21 @@ class Clips:
 
 
 def as_input(frames: Tensor) -> Tensor:
-    """Bytes to -1..1."""
+    """Frames of bytes in -1..1."""
     return frames.float() / 127.5 - 1
 
 
 def face_weight(box: Tensor) -> Tensor:
-    """Weights [B, 1, 64, 64] of mean about 1 that make the inside of the face, eyes and mouth, count five times."""
+    """Weights [B, 1, 64, 64] with a mean of about 1, by which the inside of the face (eyes, mouth) counts five times."""
     cx, cy, s = (value.view(-1, 1, 1, 1) for value in box.unbind(-1))
     inside = torch.sigmoid((0.75 - torch.hypot((X - cx) / s, (Y - cy) / s)) * 12)
     return (1 + 4 * inside) / 1.6
 
 
 def batch_of(clips: Clips) -> tuple[Tensor, Tensor]:
-    """Random single frames in -1..1 with their weights.
+    """Random single frames in -1..1, with their weights.
 
-    One in ten is noir and one in ten has other colours, so that styles can be decoded.
+    One in ten is noir and one in ten has other colours, so that the VAE can decode styles.
     """
     clip = torch.randint(0, len(clips.frames) - TEST_CLIPS, (BATCH,))
     moment = torch.randint(0, clips.frames.shape[1], (BATCH,))
@@ -67,7 +67,7 @@ def batch_of(clips: Clips) -> tuple[Tensor, Tensor]:
 
 
 def picture_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Absolute and squared error of the colours, and absolute error of the gradients."""
+    """The absolute and squared error of the colours, with the absolute error of their gradients."""
     error = output.float() - target
     across, down = error.diff(dim=-1).abs() * weight[..., 1:], error.diff(dim=-2).abs() * weight[..., 1:, :]
     colours = weight * (error.abs() + 0.5 * error.square())
@@ -75,7 +75,7 @@ def picture_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Inner convolutions for Muon; first and last layers and biases for AdamW."""
+    """The inner convolutions, which Muon trains, and the first and last layers and biases, which AdamW trains."""
     inner = [p for p in module.parameters() if p.ndim == 4 and min(p.shape[:2]) > 12]
     chosen = {id(p) for p in inner}
     return inner, [p for p in module.parameters() if id(p) not in chosen]
@@ -100,7 +100,7 @@ def train(vae: FrameVAE, clips: Clips, minutes: float) -> int:
 
 
 def train_decoder(vae: FrameVAE, clips: Clips, minutes: float) -> int:
-    """The encoder and the latents stay as they are, so a video network trained on them stays valid."""
+    """Train the decoder alone. The encoder and its latents stay, and with them the video networks trained on these."""
     vae.encoder.requires_grad_(False)
     inner, outer = split_parameters(vae.decoder)
     muon, adam = Muon(inner, lr=0.01), torch.optim.AdamW(outer, betas=(0.9, 0.98))
@@ -129,7 +129,7 @@ def measure_latents(vae: FrameVAE, frames: Tensor) -> None:
 
 @torch.no_grad()
 def psnr(vae: FrameVAE, frames: Tensor) -> float:
-    """Peak signal to noise ratio, dB, on the test clips; the sheet has originals over reconstructions."""
+    """The peak signal-to-noise ratio in dB on test clips; a sheet is saved that has originals over reconstructions."""
     x = as_input(frames[-TEST_CLIPS:]).transpose(1, 2)
     y = vae.decode(vae.encode(x)).clamp(-1, 1)
     pairs = torch.stack([x[:3], y[:3]], 1).flatten(0, 1).transpose(1, 2)
@@ -139,7 +139,7 @@ def psnr(vae: FrameVAE, frames: Tensor) -> float:
 
 @torch.no_grad()
 def encode_clips(vae: FrameVAE, frames: Tensor, chunk: int = 25) -> Tensor:
-    """Latents [N, 8, 8, 8, 8] as half floats."""
+    """The latents [N, 8, 8, 8, 8] of clips, in half precision."""
     with torch.autocast("cpu", torch.bfloat16):
         parts = [
             vae.encode(as_input(frames[start : start + chunk]).transpose(1, 2)).half()

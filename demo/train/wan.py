@@ -1,4 +1,4 @@
-"""The host's own video network class, in the demo's size, and its sampling."""
+"""The host's own class of video network in the demo's size, and its sampling."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from devkit.comfy_process import put_first
 
 from ..networks import LATENT_CHANNELS, TEXT_DIM
 
-DIM = 256  # the host's loader takes dim / 128 heads
+DIM = 256  # the host's loader gives it dim / 128 heads
 FFN = 512
 LAYERS = 4
-SHIFT = 8.0  # sampling shift of the demo's sigmas
+SHIFT = 8.0  # the shift of the demo's sigmas in sampling
 
 
 def build_wan() -> nn.Module:
-    """An untrained ``WanModel`` of the ComfyUI that `find_host` finds, with as many channels as the demo's latents."""
+    """An untrained ``WanModel``, of the ComfyUI that ``find_host`` finds, with as many channels as the demo's latents."""
     put_first(find_host())
     from comfy.cli_args import args
 
@@ -49,7 +49,7 @@ def build_wan() -> nn.Module:
 
 @torch.no_grad()
 def _initialise(wan: nn.Module) -> None:
-    """The host's layers come uninitialised. Small residual branches and a zero head make a calm start."""
+    """Initialise the host's layers, which come without; small residual branches and a zero head make a calm start."""
     for name, parameter in wan.named_parameters():
         if "modulation" in name:
             nn.init.normal_(parameter, std=0.02)
@@ -73,7 +73,7 @@ def sigmas(steps: int, shift: float = SHIFT) -> list[float]:
 
 @torch.no_grad()
 def sample(wan: nn.Module, noise: Tensor, text: Tensor, empty: Tensor, steps: int = 16, cfg: float = 1.0) -> Tensor:
-    """Euler steps along the flow from noise [B, 8, T, h, w] to latents; text [B, 20, 128], empty [1, 20, 128]."""
+    """The latents that Euler steps along the flow make of noise [B, 8, T, h, w]; text is [B, 20, 128], empty [1, 20, 128]."""
     x = noise
     schedule = sigmas(steps)
     for sigma, after in zip(schedule, schedule[1:]):

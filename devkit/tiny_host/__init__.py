@@ -1,18 +1,18 @@
-"""A node pack for the test server only: published text encoders and VAEs are built small.
+"""A node pack for the test server alone, with which published text encoders and VAEs are built small.
 
-Their sizes are written in the host's code, so no small file could be loaded in their place. This pack
-hands smaller sizes (``sizes.json``) to the host's own classes; loader nodes, file detection, tokenizers,
-network classes and their key names stay the host's. In full, it changes:
+Their sizes are written in the host's code, so no small file could be loaded in their place. This pack hands smaller sizes
+(``sizes.json``) to the host's own classes; loader nodes, file detection, tokenizers, network classes and key names stay the
+host's. It changes no more than this:
 
-- ``comfy.sd.load_clip`` and ``comfy.sd.load_checkpoint_guess_config``: the model options that the host
-  itself looks up as "<text encoder>_model_config" are added (layers, widths; for umt5-xxl the vocabulary, whose
-  tokenizer lies in the file). "" is the name under which the host looks up the byT5 encoder of HunyuanVideo 1.5.
-- ``comfy.sd.AutoencoderKL`` (Stable Diffusion and HunyuanVideo), ``comfy.sd.AutoencodingEngine``
-  (HunyuanVideo 1.5), Wan 2.2's and CogVideoX' VAE classes: built with fewer channels.
+- ``comfy.sd.load_clip`` and ``comfy.sd.load_checkpoint_guess_config`` get the model options that the host itself looks up
+  as "<text encoder>_model_config" (layers, widths; for umt5-xxl the vocabulary, whose tokenizer is in the file). "" is the
+  name under which the host looks up the byT5 encoder of HunyuanVideo 1.5.
+- ``comfy.sd.AutoencoderKL`` (Stable Diffusion and HunyuanVideo), ``comfy.sd.AutoencodingEngine`` (HunyuanVideo 1.5) and the
+  VAE classes of Wan 2.2 and CogVideoX are built with fewer channels.
 
-Wan 2.1's VAE and LTX-Video's models need nothing: their sizes are read from the file.
+Wan 2.1's VAE and LTX-Video's models need nothing, as their sizes are read from the file.
 
-Its one node stands in for what random weights cannot give: a video in which a face can be found.
+The pack's one node gives what random weights cannot: a video in which a face can be found.
 """
 
 import copy
@@ -35,7 +35,7 @@ VAES = SIZES["vaes"]
 
 
 class FaceInTheMiddle:
-    """The identity of the demo's face model, but every frame has a face, in its middle."""
+    """The demo's face model, except that it finds a face in the middle of every frame."""
 
     INPUT_TYPES = classmethod(lambda cls: {"required": {"identity": ("PV_IDENTITY",)}})
     RETURN_TYPES = ("PV_IDENTITY",)
@@ -71,7 +71,7 @@ def _with_text_options(load, keyword):
 
 
 def _with_smaller(build, **smaller):
-    """``build`` with keyword arguments replaced, whatever the caller gives."""
+    """``build``, with these keyword arguments whatever the caller gives."""
 
     @functools.wraps(build, updated=())
     def builder(*args, **kwargs):

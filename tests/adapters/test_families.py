@@ -1,4 +1,4 @@
-"""Every family, loaded by the host's own nodes: the promises of the pack hold for it as for the demo's model."""
+"""Every family, loaded by the host's own nodes, keeps the pack's promises as the demo's model does."""
 
 import logging
 
@@ -40,7 +40,7 @@ def core_lora(model, lora):
 
 
 def same(one, other, base, share=0.02):
-    """Whether two results agree to a small share of what tells them from the base model's."""
+    """Whether two results agree, up to a small share of their distance from the base model's."""
     return (one - other).abs().max() < share * (other - base).abs().max()
 
 
@@ -97,7 +97,7 @@ def kohya_keys(world, linears):
 
 
 def diffusers_keys(world, linears):
-    """Names without the host's prefix, as diffusers writes them, where the core reads such names."""
+    """Names without the host's prefix, as in diffusers' files, if the core reads such names."""
     if world.family == "hunyuan_video":
         return {name: name.replace("diffusion_model.", "transformer.").replace("_attn.qkv", "_attn_qkv") for name in linears}
     if world.family in ("sd15", "animatediff"):

@@ -82,7 +82,7 @@ def test_report_is_written_from_a_grid(rows, tmp_path, monkeypatch):
 
 
 def test_without_all_its_videos_there_is_no_sheet(rows, tmp_path):
-    """Rows of another computer come without theirs."""
+    """Rows that come from another computer have no videos here."""
     grid = Grid(tmp_path, wanted(full=True))
     kept = grid.videos(Job("ours", "Bina", 0))
     kept.parent.mkdir()

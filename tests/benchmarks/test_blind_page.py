@@ -104,7 +104,7 @@ def test_mistakes_are_named(study):
 
 
 def answers(*choices: tuple[str, str | None], page: str = "p", rater: str = "Ann") -> dict:
-    """(question, preferred of a and b)"""
+    """A question and the preferred one of a and b."""
     listed = [
         {"clip": str(number), "question": question, "left": "a", "right": "b", "choice": choice}
         for number, (question, choice) in enumerate(choices)

@@ -17,7 +17,7 @@ def gaussian(seed, count, size):
 
 
 def test_of_one_number_it_is_that_of_means_and_deviations():
-    """Deviations over N - 1: of (-1, 1) it is sqrt 2, of (-3, 3) three times that."""
+    """The deviation over N - 1 is sqrt 2 for (-1, 1), and three times that for (-3, 3)."""
     first, second = torch.tensor([[-1.0], [1.0]]), torch.tensor([[2.0], [8.0]])
     expected = (0 - 5) ** 2 + (2**0.5 - 3 * 2**0.5) ** 2
     assert frechet_distance(first, second) == pytest.approx(expected)

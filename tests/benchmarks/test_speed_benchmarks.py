@@ -56,7 +56,7 @@ def test_ratio_is_the_median_of_the_rounds_own():
 
 @pytest.mark.parametrize("preserve_weight, tolerance", [(0.0, 1e-5), (8.0, 0.1)])
 def test_naive_loop_has_the_loss_and_the_gradient_of_ours(demo: DemoWorld, preserve_weight, tolerance):
-    """With the gradient through the whole window; the bank keeps the frames that preservation sees in half precision."""
+    """The gradient reaches through the whole window. The bank keeps frames for the preservation loss in half precision."""
     found = {}
 
     def body(trainer, one_step) -> None:

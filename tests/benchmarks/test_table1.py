@@ -1,4 +1,4 @@
-"""The Table 1 runner on the demo world: trained, sampled and measured by a running server, and gone on with."""
+"""The Table 1 runner on the demo world trains, samples and measures with a running server, and goes on where it stopped."""
 
 import shutil
 import struct
@@ -59,7 +59,7 @@ def config(server, tmp_path_factory):
 
 
 def replace(said, **changes):
-    """A Config, Method or Fvd with other values, which are not looked at."""
+    """A Config, Method or Fvd with other values, which are not validated."""
     return said.model_copy(update=changes)
 
 
@@ -69,7 +69,7 @@ def run(config) -> None:
 
 @pytest.fixture(scope="module")
 def rows(config):
-    """Of a run that was stopped before the other method's video was there."""
+    """The figures of a run that was stopped before the other method had its video."""
     run(config)
     video = config.output / "videos" / "Demo model" / "Bina" / "002-5.mp4"
     shutil.copy(video, config.output / "elsewhere" / "Bina" / "2 of theirs.mp4")
@@ -128,7 +128,7 @@ def test_one_lora_a_person_was_trained(rows, config, server):
 
 
 def random_s3d(seed: int, path: Path) -> Path:
-    """Weights at which features are as large as pixels; those that torchvision starts from let them vanish."""
+    """Weights with which features are as large as pixels; with torchvision's initial ones they would vanish."""
     torch.manual_seed(seed)
     network = s3d(weights=None)
     for layer in network.modules():
@@ -140,7 +140,7 @@ def random_s3d(seed: int, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def with_real_videos(config, rows, tmp_path_factory):
-    """The real ones are the demo model's own."""
+    """The demo model's own videos serve as the real ones."""
     folder = tmp_path_factory.mktemp("real")
     shutil.copytree(config.output / "videos" / "Demo model", folder / "videos")
     return replace(config, fvd=Fvd(real=folder / "videos", weights=random_s3d(0, folder / "s3d.pth")))

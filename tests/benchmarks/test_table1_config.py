@@ -1,4 +1,4 @@
-"""The Table 1 runner's configuration: the example works, and whatever cannot is named in one sentence."""
+"""The configuration of the Table 1 runner: the example works, and whatever cannot work is named in one sentence."""
 
 import pytest
 
@@ -10,7 +10,7 @@ EXAMPLE = ROOT / "benchmarks" / "table1" / "example.toml"
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """A folder in which the example's files are."""
+    """A folder that has the example's files."""
     for folder in ("photos/anna", "photos/ben", "prompts", "videos/consisid/anna", "videos/consisid/ben"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "workflows").symlink_to(ROOT / "workflows")

@@ -18,7 +18,7 @@ SHOWN_WIDTH, FIRST_SCREEN = 1012, 900  # pixels: of a picture on a repository's 
 
 
 def anchor(heading: str) -> str:
-    """As GitHub makes it: lower case, hyphens for spaces, no other signs."""
+    """The anchor that GitHub makes of a heading: lower case, hyphens for spaces, no other signs."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 

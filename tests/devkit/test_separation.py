@@ -75,7 +75,7 @@ def test_shipped_code_has_no_network_no_subprocess_and_no_pickle():
 
 
 def test_torchvision_is_imported_only_where_it_is_used():
-    """A torchvision that was built for another PyTorch fails when it is imported; the pack has to load all the same."""
+    """A torchvision built for another PyTorch fails to be imported, and the pack has to load even so."""
     for folder in SHIPPED:
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.parse(path.read_text()).body:

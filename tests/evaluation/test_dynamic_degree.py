@@ -12,7 +12,7 @@ def dynamic(pack):
 
 
 def measured(dynamic, strengths, fps=8.0, size=(32, 32), seen=None):
-    """A clip whose every frame after the first moves by that many pixels, all over."""
+    """A clip in which every frame after the first moves as a whole, by so many pixels."""
     count = len(strengths) + 1
     frames = (torch.arange(count) / 255).view(-1, 1, 1, 1).expand(-1, 3, *size)
 
@@ -60,7 +60,7 @@ def test_about_eight_frames_a_second_are_compared(dynamic, fps, frames):
 
 @pytest.mark.parametrize(("frames", "needed"), [(16, 4), (8, 2), (10, 2), (14, 4), (49, 12), (3, 1), (2, 1)])
 def test_a_quarter_of_the_frames_has_to_move(dynamic, frames, needed):
-    """As Python rounds, halves to even; at least one, where VBench's rule comes to none for 2 frames."""
+    """Halves are rounded to even, as in Python. At least one pair is needed, but none by VBench's rule for 2 frames."""
     still, moving = [0.0] * (frames - 1 - needed), [0.8] * needed
     assert measured(dynamic, still + moving).moves
     assert not measured(dynamic, still + moving[1:] + [0.75]).moves  # not above the threshold

@@ -18,8 +18,10 @@ def module(pack):
 
 @pytest.fixture(scope="module")
 def judge(pack):
-    """Sees a face in the middle of frames of ``sizes`` (height, width) that are not black there; its embedding has the
-    cosine 2 x red - 1 to (1, 0)."""
+    """A judge that sees a face in the middle of frames of ``sizes`` (height, width) unless they are black there.
+
+    The cosine between the face's embedding and (1, 0) is 2 x red - 1.
+    """
     faces = pack.rewards.faces
 
     class Known(faces.FaceModel):
@@ -41,7 +43,7 @@ def judge(pack):
 
 
 def clip(*cosines):
-    """Frames [F, 3, 40, 60]; None: without a face."""
+    """Frames [F, 3, 40, 60] with these reds, or without a face for None."""
     red = torch.tensor([0.0 if cosine is None else (cosine + 1) / 2 for cosine in cosines])
     frames = red.view(-1, 1, 1, 1).repeat(1, 3, 40, 60)
     frames[:, 2] = torch.tensor([float(cosine is not None) for cosine in cosines]).view(-1, 1, 1)

@@ -27,9 +27,10 @@ def weights():
 
 
 def shifted(x: float, y: float, height: int, width: int, grain: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """A smooth random texture, and the same moved by exactly (x, y) pixels: by the phases of its spectrum.
+    """A smooth random texture, and the same moved by exactly (x, y) pixels through the phases of its spectrum.
 
-    grain: how many times as long as wide its spots are, along the diagonal."""
+    grain: how many times as long as wide its spots are, along the diagonal.
+    """
     margin = 16
     rows, columns = height + 2 * margin, width + 2 * margin
     spectrum = torch.fft.fft2(torch.rand(3, rows, columns, generator=torch.Generator().manual_seed(0)))

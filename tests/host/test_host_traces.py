@@ -21,7 +21,7 @@ def case(pack, tmp_path_factory):
 
 @wrap_attn
 def attention_without_backward(*args, **options):
-    """As the host's fast kernels are: right values, and no error when a gradient is asked for."""
+    """A kernel like the host's fast ones: its values are right, and asking for a gradient raises no error."""
     return attention_pytorch(*args, **options).detach()
 
 

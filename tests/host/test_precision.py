@@ -24,7 +24,7 @@ def test_half_precision_models_get_a_scaled_loss_and_unscaled_gradients(demo, tm
 
 
 class Overflowing:
-    """Half precision whose gradient is infinite in the steps of ``at``, and the scale in use in every step."""
+    """A run in half precision whose gradient is infinite in the steps ``at``, and the scale that each step uses."""
 
     def __init__(self, pack, monkeypatch, at):
         self.scales = []

@@ -14,7 +14,7 @@ LARGEST_E4M3 = 448.0
 
 
 def write_scaled_fp8(family, quantised, dequantised):
-    """The same weights twice: matrices of blocks in 8 bits with a scale each, and what they mean in 32 bits."""
+    """The same weights twice: with the blocks' matrices in 8 bits with a scale each, and with their values in 32 bits."""
     state = tiny_models.diffusion_state(family)
     eight, full = dict(state), dict(state)
     for name, weight in state.items():

@@ -103,7 +103,7 @@ def test_model_that_cannot_be_loaded_again_is_named(pack, model_weights, streami
 
 
 def test_demo_computes_in_32_bits_where_the_host_would_choose_16(pack, monkeypatch):
-    """Its layers are loaded from a file in 32 bits and never streamed."""
+    """Layers that are loaded from a file in 32 bits are never streamed."""
     monkeypatch.setattr(comfy.model_management, "unet_dtype", lambda *given, **options: torch.float16)
     model = pack.demo.load.load_model().model
     assert (

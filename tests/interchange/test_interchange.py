@@ -36,7 +36,7 @@ def interchange(pack):
 
 @pytest.fixture(scope="module", params=list(CLASSES))
 def adapter(pack, request, tmp_path_factory):
-    """A file as the trainer saves it, called after its family."""
+    """A file like the trainer's, named after its family."""
     folder = tmp_path_factory.mktemp("adapter")
     return save_random_adapter(pack, load_model(request.param, folder), folder / f"{request.param}_adapter.safetensors")
 
@@ -86,7 +86,7 @@ def test_exported_modules_are_linears_of_the_diffusers_model(interchange, adapte
 
 
 def test_separate_parts_of_a_fused_linear_keep_their_residuals(interchange, tmp_path):
-    """As peft trains them: an A for each of q, k and v, here with other ranks and alphas, and no v at all."""
+    """peft trains an A for each of q and k, here with different ranks and alphas, and no v at all."""
     base = nn.ModuleDict({"single_transformer_blocks": nn.ModuleList([nn.ModuleDict({
         "attn": nn.ModuleDict({name: nn.Linear(8, 8, bias=False) for name in ("to_q", "to_k", "to_v")})
     })])})  # fmt: skip
@@ -127,7 +127,7 @@ def test_parts_that_share_a_but_not_alpha_keep_their_residuals(interchange):
 
 
 def write_uneven_adapter(path):
-    """Linears of other ranks and alphas, as the trainer never writes them, but a merge of files may."""
+    """Linears of different ranks and alphas, which the trainer never writes but a merge of files may."""
     tensors = {}
     for block, rank, alpha in ((0, 2, 1.0), (1, 2, 1.0), (11, 4, 0.1)):
         name = f"diffusion_model.blocks.{block}.self_attn.q"
@@ -152,7 +152,7 @@ def test_linears_of_different_rank_and_alpha_keep_their_own(interchange, tmp_pat
 
 
 def test_adapter_that_a_diffusers_pipeline_saved_comes_back(interchange, adapter, tmp_path):
-    """Saved again by diffusers it has lost its window, and the family must be named; the matrices stay."""
+    """If diffusers saves it again, the window is lost and the family has to be named; the matrices stay."""
     interchange.to_diffusers(adapter, tmp_path / "file.safetensors")
     tensors, header = read(tmp_path / "file.safetensors")
     kept = {"format": "pt", "lora_adapter_metadata": header["lora_adapter_metadata"]}

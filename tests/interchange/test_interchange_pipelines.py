@@ -78,7 +78,7 @@ class Both:
             return self.model.model.process_latent_in(samples)
 
     def _diffusers(self, start=None, end=1.0, pipe=None, adapter_name="identity"):
-        """Latents of the pipeline; with the adapter in every step where no window is given."""
+        """The latents of the pipeline; without a window, the adapter acts in every step."""
         pipe = pipe or self.pipe
         if start is None:
             return tiny_pipelines.latents(self.name, pipe, self.noise)

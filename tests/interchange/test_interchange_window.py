@@ -83,7 +83,7 @@ def host_window(pack, scheduler, start, end):
 
 
 def host_sigmas(scheduler):
-    """The noise level of each model call, from the host's own table where the scheduler keeps none."""
+    """The noise level of each model call, from the host's own table if the scheduler has none."""
     if hasattr(scheduler, "sigmas"):
         return scheduler.sigmas[: len(scheduler.timesteps)]
     return host_sampling(scheduler).sigmas[scheduler.timesteps]

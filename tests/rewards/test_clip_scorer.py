@@ -88,7 +88,7 @@ def hps(scorers, tmp_path_factory):
 
 
 def frames(height: int = 40, width: int = 56) -> torch.Tensor:
-    """Noise without black or white, which no resampling takes beyond them."""
+    """Noise without black or white, so that no resampling leaves 0..1."""
     generator = torch.Generator().manual_seed(2)
     return torch.rand(2, 3, height, width, generator=generator) * 0.4 + 0.3
 
@@ -150,7 +150,7 @@ def test_tokens_are_open_clips(scorers):
 
 @pytest.mark.parametrize("shape", [(48, 83), (83, 48), (20, 30), (SIZE, SIZE), (41, 41)])
 def test_letterbox_is_that_of_open_clips_pictures(scorers, shape):
-    """Black, white and hard edges, as far as its 8 bits allow."""
+    """Black, white and hard edges agree as far as 8 bits allow."""
     picture = (np.random.default_rng(0).random((*shape, 3)) > 0.5).astype(np.uint8) * 255
     transform = open_clip.image_transform(SIZE, is_train=False, resize_mode="longest", fill_color=0)
     expected = transform(Image.fromarray(picture))
@@ -179,7 +179,7 @@ def test_half_precision_files_score_as_their_rounded_weights(scorers, hps, tmp_p
 
 
 def test_only_the_vision_tower_stays_after_the_prompts_are_encoded(hps):
-    """Under the host's memory management, as training uses it."""
+    """Scoring works under the host's memory management, as training uses it."""
     scorer = hps[0]
     alone = scorer.encode_text(PROMPTS)
     patcher = ModelPatcher(scorer.text_networks, torch.device("cpu"), torch.device("cpu"))
@@ -204,7 +204,7 @@ def test_a_reward_loaded_under_inference_mode_is_differentiable(scorers, tmp_pat
 
 
 def test_the_files_logit_scale_makes_the_semantic_loss_bite(pack, hps):
-    """Seen from the pixels: as strong as the score itself, where raw cosines leave next to nothing."""
+    """In the pixels the gradient is as strong as that of the score itself, while raw cosines leave next to nothing."""
     scorer, loss = hps[0], pack.rewards.semantic.semantic_consistency_loss
     text = scorer.encode_text(PROMPTS[:1])[0]
     teacher = scorer.score(frames().flip(0), text)

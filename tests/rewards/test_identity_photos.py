@@ -184,7 +184,7 @@ def test_where_nobody_is_in_most_photos_all_are_used_and_the_user_is_told(checks
 
 
 def test_a_chain_of_similar_photos_is_one_person(checks, photos, face_model):
-    """From the front, half turned, in profile: the ends are unlike, the middle joins them."""
+    """From the front and in profile a face is unlike itself, and half turned it is like both."""
     shades = [(0.9, 0.5, 0.5), (0.8, 0.8, 0.5), (0.5, 0.9, 0.5)]
     report = lines(checks, face_model, *(person(photos, f"{name}.png", shade) for name, shade in zip("abc", shades)))
     assert report == ["3 of 3 photos are used.", "used: a.png", "used: b.png", "used: c.png"]

@@ -1,5 +1,4 @@
-"""Networks of ONNX files as torch modules: onnxruntime's numbers, onnx2torch's gradients, one sentence for what cannot be
-read."""
+"""Networks from ONNX files: onnxruntime's numbers, onnx2torch's gradients, and a sentence for what cannot be read."""
 
 import sys
 
@@ -116,7 +115,7 @@ def test_each_operator_is_onnxruntimes(onnx_network, tmp_path, name):
 
 
 def check_gradient(network, path, pictures):
-    """That of the sum of the squared outputs with respect to the pictures, in float64 but for folded constants."""
+    """The gradient of the sum of the squared outputs in the pictures, in float64 except for folded constants."""
 
     def gradient(network):
         x = pictures.double().requires_grad_(True)

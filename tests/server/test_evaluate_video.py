@@ -205,7 +205,7 @@ def test_mistake_gets_its_sentence(server, frames, changes, words):
 
 
 def test_cancel_answers_at_once(server):
-    """Long before the flow of all pairs is worked out."""
+    """Cancel takes effect long before the flow of all pairs is computed."""
 
     def cancel(kind, data):
         if kind == "progress":

@@ -56,7 +56,7 @@ def read(node: str, language: str) -> str:
 
 
 def errors_of(page: str) -> list[str]:
-    """What the lists of the page's part on errors quote: the last but one of its parts."""
+    """What the lists in the page's part on errors, the last but one, quote."""
     return QUOTE.findall(page.split("\n## ")[-2])
 
 
@@ -68,7 +68,7 @@ def test_every_node_has_a_page_in_every_language(texts):
 
 @every_page
 def test_page_names_every_input_and_output(node, language):
-    """Under the name of the errors' sentences, and under the one that the node shows."""
+    """Each input is on the page under the name in the errors' sentences, and under the one that the node shows."""
     names, shown = read_texts(SOURCE)[node], read_texts(language)[node]
     sections = read(node, language).split("\n## ")[1:3]
     for part, section in zip(("inputs", "outputs"), sections, strict=True):

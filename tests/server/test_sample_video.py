@@ -38,7 +38,7 @@ def run(server, graph, on_event=None, **extra_data):
 
 
 def both_samplers(seed):
-    """Sample Video and the core KSampler on the same inputs (the demo's latents have one frame for each), latents saved."""
+    """Sample Video and the core KSampler on the same inputs, with their latents saved; the demo has a latent for each frame."""
     graph = sample_graph(sample={"seed": seed, "cfg": 2.0})
     inputs = graph["sample"]["inputs"]
     shared = {

@@ -17,8 +17,11 @@ DIGITAL_SOURCE_TYPE = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAl
 
 
 def listen(server, graph, react=lambda text: None):
-    """The run or how it ended, and the node's events in order: texts (str), bars (value, total), pictures (bytes), None
-    where no node makes progress any more, so that the frontend forgets their pictures when they next do."""
+    """The run, or how it ended, and the node's events in order.
+
+    They are texts (str), bars (value, total), pictures (bytes), and None for the moment at which no node makes progress any
+    more, so that the frontend forgets their pictures when they next do.
+    """
     events = []
 
     def watch(kind, data):

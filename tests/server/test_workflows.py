@@ -85,7 +85,7 @@ def test_nodes_lie_apart_and_inside_their_groups(path):
 
 @every_workflow
 def test_missing_models_can_be_downloaded_where_they_belong(path):
-    """What the frontend needs for its dialog, and the same links in the note."""
+    """Loaders have what the frontend needs for its dialog, and the note has the same links."""
     nodes = read(path)["nodes"]
     (note,) = (node["widgets_values"][0] for node in nodes if node["type"] in NOTES)
     for node in nodes:

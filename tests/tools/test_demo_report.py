@@ -8,7 +8,7 @@ from tools.demo_report import METRICS, report_plot
 
 
 def report(*judged: float, **more) -> dict:
-    """Of one person for each figure of the judge."""
+    """A report with one person for each of these figures of the judge."""
     both = {f"{metric}_{when}": 0.5 for metric, _, _ in METRICS for when in ("before", "after")}
     people = [
         {"name": f"Person {number}", **both, "judge_after": judge, "drift_outside_head": 0.01, "train_seconds": 100.0}

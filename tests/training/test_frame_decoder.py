@@ -221,7 +221,7 @@ def test_gradient_chunks_cut_the_gradient_of_earlier_chunks(decoder, name):
 
 @pytest.mark.parametrize("name", CHUNKED)
 def test_first_gradient_chunk_holds_the_carried_frames_constant(decoder, name):
-    """Gradient through the last chunk alone = finite difference of that chunk with what it was handed."""
+    """With one chunk the gradient is that of the last chunk alone, in which the carried frames are constants."""
     frame_decoder = decoder(name)
     source = frame_decoder.source
     latents = random_latents(name).requires_grad_()
@@ -257,7 +257,7 @@ def test_network_is_left_as_it_was(decoder, vaes, name):
 
 
 def snapshot(network):
-    """Everything on the modules that is neither weight nor machinery."""
+    """Everything on the modules that is neither a weight nor PyTorch's own."""
     return {
         (name, key): repr(value)
         for name, module in network.named_modules()
@@ -282,7 +282,7 @@ def test_bfloat16(pack, name):
 
 
 def test_clip_of_an_even_number_of_latents(decoder, vaes):
-    """CogVideoX doubles every frame of it, also the first."""
+    """CogVideoX doubles every frame of such a clip, even the first."""
     latents = random_latents("cogvideo", 4)
     full = full_decode(vaes("cogvideo"), latents)
     frame_decoder = decoder("cogvideo")

@@ -21,7 +21,7 @@ def smooth_recognizer() -> torch.nn.Module:
 @pytest.mark.parametrize("checkpointing", ["off", "steps", "blocks"])
 @pytest.mark.parametrize("style", [False, True])
 def test_gradient_of_the_whole_loss_equals_finite_differences(demo, tmp_path, checkpointing, style, monkeypatch):
-    """Along the whole gradient and that of each block; face boxes are held still, as the gradient holds them."""
+    """The slope is compared along the whole gradient and that of each block, with face boxes as constants, as in training."""
     model = demo.model
     if style:
         with torch.inference_mode():
@@ -72,7 +72,7 @@ def test_gradient_of_the_whole_loss_equals_finite_differences(demo, tmp_path, ch
 
 @pytest.mark.parametrize("augmentation", ["robust", "paper", "none"])
 def test_gradient_of_the_identity_loss_reaches_the_pixels_exactly(demo, augmentation):
-    """The real recognizer, crop and augmentation in double precision."""
+    """The gradient in the pixels of the real recognizer, crop and augmentation, in double precision."""
     face_model = copy.copy(demo.face_model)
     face_model.networks = copy.deepcopy(demo.face_model.networks).double()
     embeddings = torch.nn.functional.normalize(demo.identity.embeddings.double().clone(), dim=-1)

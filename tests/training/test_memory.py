@@ -21,8 +21,11 @@ def parameters(run):
 
 
 def assert_same_training(run, expected):
-    """Up to rounding, which depends on the processor: AdamW's first steps divide by the size of a gradient, and so enlarge it
-    where that is next to nothing. A single step more or less moves the adapter by far more."""
+    """Whether two adapters agree up to rounding, which depends on the processor.
+
+    AdamW's first steps divide by the size of a gradient and so enlarge the rounding of one that is next to nothing. A
+    single step more or less moves the adapter by far more.
+    """
     losses, wanted = ([record.loss for record in each.state.history] for each in (run, expected))
     assert losses == pytest.approx(wanted, rel=1e-4)
     step = expected.settings.learning_rate * parameters(expected).numel() ** 0.5
@@ -82,7 +85,7 @@ def rung(run):
 
 @pytest.mark.parametrize("failures", [4, 5])
 def test_run_that_goes_down_the_ladder_trains_as_one_that_was_planned_so(with_tiny, tmp_path, monkeypatch, failures):
-    """Bit for bit, from the step on in which memory ran out, however many times it did."""
+    """From the step in which memory ran out on, however many times it did, the run is the same bit for bit."""
     lines, kept_loaded = [], []
     run = with_tiny.run(tmp_path / "a.safetensors", model=failing(with_tiny.model, range(failures)), num_frames=4)
 

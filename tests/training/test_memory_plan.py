@@ -38,7 +38,7 @@ def estimate(pack):
 
 
 def demand_of_blocks(estimate, family, layers, guided, steps):
-    """Of the sampling steps alone."""
+    """The peak of the sampling steps alone."""
     nothing = estimate.Decoder("TAESD", 0, 0)
     return estimate.Demand(
         weights=0,

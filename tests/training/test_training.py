@@ -21,7 +21,7 @@ def parameters(run):
 
 
 def gradients(run):
-    """Of the last step."""
+    """The gradient of the run's last step, as one vector."""
     return torch.cat([parameter.grad.flatten() for parameter in run.adapter.parameters()])
 
 

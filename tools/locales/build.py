@@ -1,4 +1,4 @@
-"""Writes the English texts of the nodes for the frontend, and says what the translations lack.
+"""Writes the nodes' English texts for the frontend, and says what the translations lack.
 
 .venv/bin/python -m tools.locales.build
 """

@@ -1,6 +1,6 @@
-"""Every text of the nodes as the frontend looks it up: `locales/<language>/nodeDefs.json`.
+"""The texts of the nodes in the form in which the frontend looks them up, `locales/<language>/nodeDefs.json`.
 
-The English file is written from the nodes themselves, the others by hand.
+The English file is generated from the nodes; the others are written by hand.
 """
 
 import json
@@ -11,11 +11,11 @@ from devkit.comfy_host import ROOT
 
 LOCALES = ROOT / "locales"
 SOURCE = "en"
-CONTROL = "control_after_generate"  # a widget that the frontend adds below a seed
-SPOKEN = ("display_name", "description", "tooltip")  # names of inputs may be the same in every language
+CONTROL = "control_after_generate"  # the widget that the frontend adds below a seed
+SPOKEN = ("display_name", "description", "tooltip")  # these have to be translated; names of inputs need not be
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-\d+)?")
-_SYNTAX = re.compile(r"[{}@|$]")  # what the frontend's translator takes for its own
+_SYNTAX = re.compile(r"[{}@|$]")  # characters that the frontend's translator takes for syntax
 
 
 def locale_file(language: str) -> Path:
@@ -27,13 +27,13 @@ def read_texts(language: str) -> dict:
 
 
 def texts_of(object_info: dict) -> dict:
-    """Of our nodes in a server's `/object_info`, in the order in which users see them."""
+    """The texts of our nodes in a server's `/object_info`, in the order in which users see them."""
     ours = {kind: info for kind, info in object_info.items() if kind.startswith("PersonalVideo")}
     return {kind: _node(info) for kind, info in sorted(ours.items())}
 
 
 def flat(texts: dict, path: str = "") -> dict[str, str]:
-    """{"Node.inputs.seed.tooltip": "..."}."""
+    """The texts by their paths: {"Node.inputs.seed.tooltip": "..."}."""
     leaves = {}
     for name, value in texts.items():
         leaves |= flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
@@ -41,7 +41,7 @@ def flat(texts: dict, path: str = "") -> dict[str, str]:
 
 
 def faults(source: dict, translated: dict) -> list[str]:
-    """What a translation lacks, has too much, or says otherwise than the source; one line each."""
+    """A line for everything that a translation lacks, has too much of, leaves in English, or says with other numbers."""
     wanted, found = flat(source), flat(translated)
     lines = [f"missing: {key} ({wanted[key]})" for key in wanted if not found.get(key)]
     lines += [f"stale, there is nothing of this name any more: {key}" for key in found if key not in wanted]

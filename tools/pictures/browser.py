@@ -1,4 +1,4 @@
-"""ComfyUI's own frontend in a headless Chromium: for `make test-browser` and `make screenshots`.
+"""ComfyUI's own frontend in a headless Chromium, for `make test-browser` and `make screenshots`.
 
 with ComfyServer(find_host(), base) as server, Browser() as browser:
     screen = browser.open(server)
@@ -30,21 +30,21 @@ SETTINGS = {
     "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.VueNodes.Enabled": False,
 }
-"""Of a user who has closed the welcome screens; everything else is as installed."""
+"""The settings of a user who has closed the welcome screens; everything else is as installed."""
 
 READY = "!!(window.app?.extensionManager && app.vueAppReady && LiteGraph.registered_node_types.PersonalVideoTrainAdapter)"
 SETTLE_MS = 1500
-"""Between two things that the frontend does without saying when it is done."""
+"""How long to wait for something that the frontend does without saying when it is done."""
 
 NOT_OURS = (
     "404 (Not Found)",  # optional files of the user
-    "400 (Bad Request)",  # a prompt that was refused: its answer has the reasons
+    "400 (Bad Request)",  # a prompt that was refused; the answer gives the reasons
     "PromptExecutionError",
-    "Content Security Policy",  # sizes of missing models are asked for at their hosts, which cannot be reached
+    "Content Security Policy",  # the sizes of missing models are asked for at sites that cannot be reached
     "ComfyApp graph accessed before initialization",
     "net::ERR_",
 )
-"""Console errors of the frontend itself."""
+"""Console errors that are the frontend's own."""
 
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 LISTEN = """(kinds) => { window.ends = [];
@@ -52,7 +52,7 @@ LISTEN = """(kinds) => { window.ends = [];
 
 
 class Browser:
-    """A Chromium that starts on entering and ends on leaving. Raises SetupError when there is none."""
+    """A Chromium that starts when it is entered and ends when it is left. Raises SetupError if there is none."""
 
     def __enter__(self) -> "Browser":
         executable = find_chromium()
@@ -67,11 +67,11 @@ class Browser:
         self._playwright.stop()
 
     def page(self) -> Page:
-        """An empty page, for anything that is no ComfyUI."""
+        """An empty page, for anything that is not ComfyUI."""
         return self._chromium.new_context(viewport=SIZE).new_page()
 
     def open(self, server: ComfyServer, **settings) -> "Screen":
-        """A fresh visit with `SETTINGS` and further frontend settings (dots in their names as underscores)."""
+        """Visit the server afresh, with `SETTINGS` and more of the frontend's settings (with underscores for dots)."""
         chosen = SETTINGS | {name.replace("_", "."): value for name, value in settings.items()}
         file = server.base / "user" / "default" / "comfy.settings.json"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ class Browser:
 
 
 class Screen:
-    """ComfyUI as a user has it before their eyes. `errors` are the console's, without `NOT_OURS`."""
+    """ComfyUI as a user sees it. `errors` are those of the console, without `NOT_OURS`."""
 
     def __init__(self, page: Page, server: ComfyServer):
         self.page, self.server, self.errors = page, server, []
@@ -98,7 +98,7 @@ class Screen:
         self.page.wait_for_timeout(milliseconds)
 
     def open_template(self, name: str) -> dict:
-        """Opens a template by its card. Returns its thumbnail: {"src", "width"}, width 0 while there is none."""
+        """Open a template by its card, and return its thumbnail: {"src", "width"}, with width 0 while there is none."""
         self.command("Comfy.BrowseTemplates")
         dialog = self.page.locator("[aria-labelledby=global-workflow-template-selector]")
         dialog.wait_for()
@@ -114,12 +114,12 @@ class Screen:
         return thumbnail
 
     def load(self, workflow: dict, name: str = "reloaded") -> None:
-        """Opens a workflow as dropping its file does."""
+        """Open a workflow as dropping its file does."""
         self.page.evaluate("([workflow, name]) => app.loadGraphData(workflow, true, true, name)", [workflow, name])
         self.pause()
 
     def saved(self) -> dict:
-        """What saving writes."""
+        """The workflow that saving would write."""
         return self.page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
 
     def prompt(self) -> dict:
@@ -133,14 +133,16 @@ class Screen:
         )
 
     def set(self, kind: str, widget: str, value) -> None:
-        """Enters a value into a widget of the node of that type."""
+        """Enter a value into a widget of the node of that type."""
         script = """([kind, name, value]) => { const node = app.graph.nodes.find(n => n.type === kind);
           const widget = node.widgets.find(w => w.name === name); widget.value = value; widget.callback?.(value); }"""
         self.page.evaluate(script, [kind, widget, value])
 
     def node(self, kind: str) -> dict:
-        """{"text": progress text or error on the node, "pictures": widths of the pictures it shows,
-        "animated", "progress" 0..1, "stroke": whether it is outlined as failed, "size"} of the node of that type.
+        """What the node of that type shows.
+
+        "text" is the progress text or error on it, "pictures" the widths of its pictures, "animated" whether they move,
+        "progress" is in 0..1, "stroke" says whether it is outlined as failed, and "size" is its own.
         """
         script = """(kind) => { const n = app.graph.nodes.find(n => n.type === kind);
           const text = n.widgets?.find(w => w.name === '$$node-text-preview')?.value;
@@ -159,7 +161,7 @@ class Screen:
         self.page.get_by_label("Cancel current run").first.click()
 
     def wait_until(self, true: Callable[[], bool], timeout: float, every: float = 0.3) -> None:
-        """Raises TimeoutError after `timeout` seconds."""
+        """Wait until `true()`. Raises TimeoutError after `timeout` seconds."""
         for _ in range(int(timeout / every)):
             if true():
                 return
@@ -167,7 +169,7 @@ class Screen:
         raise TimeoutError(f"It did not happen within {timeout:.0f} s.")
 
     def wait_end(self, timeout: float) -> None:
-        """Until the run has ended. Raises PromptError unless it succeeded, and TimeoutError."""
+        """Wait until the run has ended. Raises PromptError unless it succeeded, and TimeoutError after `timeout` seconds."""
         self.wait_until(lambda: self.page.evaluate("() => window.ends.length > 0"), timeout)
         kind, detail = self.page.evaluate("() => window.ends[0]")
         self.pause()
@@ -177,13 +179,13 @@ class Screen:
             raise PromptError("interrupted", "interrupted", detail["node_id"], detail["node_type"])
 
     def picture(self, path: Path, clip: dict | None = None) -> None:
-        """A screenshot; JPEG or PNG by the name. `clip`: x, y, width, height [screen pixels]."""
+        """Take a screenshot, as JPEG or PNG by the name of `path`. `clip`: x, y, width and height in screen pixels."""
         path.parent.mkdir(parents=True, exist_ok=True)
         options = {"type": "jpeg", "quality": 85} if path.suffix == ".jpg" else {}
         self.page.screenshot(path=path, clip=clip, **options)
 
     def zoom_to(self, *kinds: str, margin: int = 40) -> None:
-        """Fills the screen with the nodes of these types."""
+        """Fill the screen with the nodes of these types."""
         script = """([kinds, margin]) => { const nodes = app.graph.nodes.filter(n => kinds.includes(n.type));
           const left = Math.min(...nodes.map(n => n.pos[0])) - margin, top = Math.min(...nodes.map(n => n.pos[1])) - 30 - margin;
           const right = Math.max(...nodes.map(n => n.pos[0] + n.size[0])) + margin;

@@ -14,7 +14,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def find_chromium() -> str:
-    """The executable: $CHROMIUM, else the one on the search path. Raises SetupError."""
+    """The executable at $CHROMIUM, or else the one on the search path. Raises SetupError if there is none."""
     asked_for = os.environ.get("CHROMIUM")
     found = shutil.which(asked_for) if asked_for else next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
@@ -24,7 +24,7 @@ def find_chromium() -> str:
 
 
 def install_chromium() -> None:
-    """Debian's package, where that is possible. Raises SetupError with what to do elsewhere."""
+    """Install Debian's package, if that is possible. Otherwise raises SetupError, which says what to do."""
     if not shutil.which("apt-get"):
         raise SetupError("There is no Chromium, and only on Debian can it be installed from here: set CHROMIUM to its path.")
     if os.geteuid() != 0:

@@ -1,8 +1,8 @@
-"""Draws the pictures of the help pages with the demo models, each from what the node itself gives.
+"""Draws the pictures of the help pages with the demo models, each from the output of the node itself.
 
     .venv/bin/python -m tools.pictures.help_pictures [words of the names]
 
-All but PersonalVideoLoadMotionModule/graph.png, which is a part of a screenshot.
+PersonalVideoLoadMotionModule/graph.png alone is not among them: it is part of a screenshot.
 """
 
 import sys
@@ -14,9 +14,9 @@ from devkit.comfy_process import load_pack, open_host
 from devkit.comfy_server import ComfyServer
 
 DOCS = ROOT / "web" / "docs"
-HELD_OUT = "a sks person in the forest, wearing a yellow shirt, moving down"  # of demo/held_out.txt
+HELD_OUT = "a sks person in the forest, wearing a yellow shirt, moving down"  # one of demo/held_out.txt
 PROMPT = "a sks person in the snow, wearing a blue shirt, nodding"
-PROMPTS = (  # of prompts/demo.txt
+PROMPTS = (  # some of prompts/demo.txt
     "a sks person on the beach, wearing a red shirt, moving left",
     "a sks person in the forest, wearing a white shirt, moving down",
     "a sks person in the city at night, wearing a white shirt, nodding",
@@ -29,29 +29,29 @@ SAMPLING = {
     "fps": 8.0,
 }  # fmt: skip
 CELL, GAP, LABEL, TEXT = 96, 6, 22, 14  # pixels
-STRIP = (0, 2, 4, 6)  # frames that are shown of a clip
+STRIP = (0, 2, 4, 6)  # the frames of a clip that are shown
 
 
 class World:
-    """The demo's nodes in one process: models, the person, and clips of them."""
+    """The demo's nodes in one process: the models, people, and clips of them."""
 
     def __init__(self, pack):
         self.nodes = pack.nodes
         self.model, self.clip, self.vae, self.face_model, self.judge, self.scorer = self.run("load_demo", "LoadDemo")
 
     def run(self, module: str, node: str, **inputs):
-        """What a node of ours puts out for these inputs."""
+        """The outputs of a node of ours for these inputs."""
         import torch
 
         with torch.inference_mode():
             return getattr(getattr(self.nodes, module), node).execute(**inputs).args
 
     def person(self, name: str):
-        """(identity, faces, report)"""
+        """The (identity, faces, report) of a person."""
         return self.run("load_identity_images", "LoadIdentityImages", face_model=self.face_model, folder=f"demo/{name}")
 
     def frames(self, prompt: str, strength: float = 1.0, start: float = -1.0):
-        """A clip [F, H, W, 3] of the bundled identity."""
+        """A clip [F, H, W, 3] with the bundled identity."""
         import torch
 
         (model,) = self.run(
@@ -71,14 +71,14 @@ class World:
 
 
 def picture(frame):
-    """[H, W, 3] in 0..1 as a cell."""
+    """A frame [H, W, 3] in 0..1 as a cell of a sheet."""
     from PIL import Image
 
     return Image.fromarray((frame.clamp(0, 1) * 255).round().byte().cpu().numpy()).resize((CELL, CELL), Image.LANCZOS)
 
 
 def sheet(rows: list[tuple[str, list]]):
-    """Rows of pictures, each below its label; an empty label takes no room."""
+    """A sheet of rows of pictures, each below its label; an empty label takes no room."""
     from PIL import Image, ImageDraw, ImageFont
 
     width = max(len(cells) for _, cells in rows) * (CELL + GAP) + GAP
@@ -115,7 +115,7 @@ def photos(name: str) -> list:
 
 
 def similarity(world: World):
-    """Photos of two people against each other."""
+    """How similar the photos of two people are to each other."""
     import torch
     from PIL import Image
 
@@ -134,7 +134,7 @@ def faces(world: World):
 
 
 def scores(world: World):
-    """A frame each of three clips, with its score for the prompt of the first."""
+    """One frame from each of three clips, with its score for the prompt of the first."""
     import torch
 
     frames = [world.frames(prompt)[0] for prompt in PROMPTS]
@@ -170,7 +170,7 @@ def people(world: World):
 
 
 def plot(world: World):
-    """What Evaluate Identity Video shows for a clip; it shows it through a server."""
+    """The picture that Evaluate Identity Video shows for a clip; the node has to run in a server for it."""
     import io
 
     from PIL import Image

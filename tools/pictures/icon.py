@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw
 from devkit.comfy_host import ROOT
 
 ICON = ROOT / "docs" / "icon.png"
-SIDE = 400  # pixels, the registry's largest
+SIDE = 400  # pixels, the most that the registry takes
 OVERSAMPLING = 4  # Pillow draws without antialiasing
 FILM, SCREEN, FACE, HAIR, INK = "#1f2328", "#0072b2", "#f3c9a5", "#4a2c1a", "#1f2328"
 
 
 class Icon:
-    """Draws in pixels of the finished icon."""
+    """A drawing in pixels of the finished icon."""
 
     def __init__(self):
         self._image = Image.new("RGBA", (SIDE * OVERSAMPLING, SIDE * OVERSAMPLING), (0, 0, 0, 0))
@@ -29,7 +29,7 @@ class Icon:
         self._draw.ellipse(_scaled(x - half_width, y - half_height, x + half_width, y + half_height), colour)
 
     def arc(self, x: float, y: float, radius: float, start: float, end: float, width: float, colour: str) -> None:
-        """From one angle to the other, in degrees clockwise from three o'clock."""
+        """Draw an arc from one angle to the other, in degrees clockwise from three o'clock."""
         bounds = _scaled(x - radius, y - radius, x + radius, y + radius)
         self._draw.arc(bounds, start, end, colour, round(width * OVERSAMPLING))
 

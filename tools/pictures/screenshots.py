@@ -1,10 +1,10 @@
-"""``make screenshots``: the pictures of README, help and template browser, from the real frontend.
+"""``make screenshots`` takes the pictures for README, help and template browser in the real frontend.
 
     .venv/bin/python -m tools.pictures.screenshots [--only templates training mistake sampling thumbnails]
 
-`docs/screenshots` gets what a user sees (each template, training, result, a mistake, sampled video),
-`docs/training.webp` a whole training in a few seconds, and `workflows` the templates' thumbnails,
-which are made of what the demo sampled.
+`docs/screenshots` gets what a user sees (each template, training, its result, a mistake, a sampled video),
+`docs/training.webp` a whole training in a few seconds, and `workflows` the templates' thumbnails, which are made from what
+the demo sampled.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tools.pictures.thumbnails import write_thumbnails
 SHOTS = ROOT / "docs" / "screenshots"
 CLIP = ROOT / "docs" / "training.webp"
 KEPT = ROOT / "output" / "screenshots"
-"""Sampled videos, kept from one run to the next so that thumbnails can be made alone."""
+"""Where sampled videos are kept from one run to the next, so that thumbnails can be made alone."""
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 TRAIN, IDENTITY, CHART, ANIMATION = (
@@ -44,7 +44,7 @@ def templates(browser: Browser, server: ComfyServer) -> None:
 
 
 def training(browser: Browser, server: ComfyServer) -> None:
-    """The whole of Demo 1, with a picture every second for the clip."""
+    """Run the whole of Demo 1, with a picture every second for the animation."""
     screen = browser.open(server)
     screen.open_template("Demo 1 - Train an identity")
     screen.zoom_to(*TRAINING)
@@ -71,7 +71,7 @@ def training(browser: Browser, server: ComfyServer) -> None:
 
 
 def write_clip(shots: list[bytes]) -> None:
-    """An animation of at most `CLIP_FRAMES` of the shots, without the frontend's own bars."""
+    """Write an animation of at most `CLIP_FRAMES` of the shots, without the frontend's own bars."""
     chosen = [shots[round(i * (len(shots) - 1) / (CLIP_FRAMES - 1))] for i in range(min(CLIP_FRAMES, len(shots)))]
     pictures = []
     for shot in chosen:
@@ -113,7 +113,7 @@ def sampling(browser: Browser, server: ComfyServer) -> None:
 
 
 def keep(server: ComfyServer, prefix: str, name: str) -> None:
-    """The newest animation that was saved under that prefix."""
+    """Keep the newest animation that was saved with that prefix as `name`."""
     newest = max((server.base / "output" / "personalvideo").glob(f"{prefix}_*.webp"), key=lambda path: path.stat().st_mtime)
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f"{name}.webp").write_bytes(newest.read_bytes())
@@ -126,7 +126,7 @@ def keep_plot(screen: Screen, name: str) -> None:
 
 
 def close_overlay(screen: Screen) -> None:
-    """The list of models that this machine does not have."""
+    """Close the list of models that this machine does not have."""
     button = screen.page.get_by_test_id("error-overlay-dismiss")
     if button.count():
         button.click()

@@ -1,4 +1,4 @@
-"""The template browser's thumbnails. All pictures in them were sampled by the demo model, and say so."""
+"""The thumbnails of the template browser. The demo model sampled all pictures in them, and they say so."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ HONEST = "pictures: the bundled demo model"
 
 
 def write_thumbnails(pictures: Path, workflows: list[Path]) -> None:
-    """`<workflow>.jpg` beside every workflow. `pictures`: where the screenshots kept what was sampled."""
+    """Write `<workflow>.jpg` beside every workflow. `pictures`: where the screenshots kept what was sampled."""
     for path in workflows:
         if path.stem in DEMO:
             file, title, caption = DEMO[path.stem]
@@ -38,7 +38,7 @@ def write_thumbnails(pictures: Path, workflows: list[Path]) -> None:
 
 
 def card(file: Path, heading: str, title: str, caption: str) -> Image.Image:
-    """A square with a heading, the frames, and what they are."""
+    """A square with a heading, the frames, and a caption."""
     image = Image.new("RGB", (SIZE, SIZE), PAPER)
     draw = ImageDraw.Draw(image)
     draw.text((20, 14), heading, INK, ImageFont.load_default(30))
@@ -50,7 +50,10 @@ def card(file: Path, heading: str, title: str, caption: str) -> Image.Image:
 
 
 def frames_of(file: Path) -> Image.Image:
-    """A picture as it is; four frames of a square animation as 2 x 2; the first and last of a wide one, one above the other."""
+    """The picture that stands for a file: itself, or some frames if it is an animation.
+
+    Of a square animation these are four, as 2 x 2; of a wide one the first and the last, one above the other.
+    """
     pages = [page.convert("RGB") for page in ImageSequence.Iterator(Image.open(file))]
     if len(pages) == 1:
         return pages[0]

@@ -1,6 +1,6 @@
 """Writes the bundled workflows from a description, with the node definitions of a running host.
 
-.venv/bin/python -m tools.build_workflows
+.venv/bin/python -m tools.workflows.build
 """
 
 import tempfile

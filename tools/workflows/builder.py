@@ -6,7 +6,7 @@
     workflow.group("1. Models", [demo])
     workflow.save(Path("workflows/Demo 1 - Train an identity.json"))
 
-Every widget that is not named gets its default; every name that the node does not have is an error.
+A widget that is not named gets its default, and a name that the node does not have is an error.
 """
 
 import json
@@ -19,10 +19,10 @@ from devkit.comfy_host import ROOT
 from devkit.workflow_api import WorkflowError, has_control, input_specs, is_socket, options_of, to_api, type_of
 
 TITLE, SLOT, WIDGET, TEXT_BOX, NODE_EDGE = 30, 20, 24, 90, 16
-"""Heights of a node's parts [canvas pixels]."""
+"""The heights of a node's parts [canvas pixels]."""
 
 NOTE_LETTER, NOTE_LINE, NOTE_EDGE = 5.4, 16, 44
-"""Of a note's text: mean width and line height, and what the frame takes [canvas pixels]."""
+"""The mean width of a letter in a note, the height of a line, and what the frame takes [canvas pixels]."""
 
 GAP_X, GAP_Y = 60, 40
 GROUP_MARGIN, GROUP_TITLE = 20, 60
@@ -40,7 +40,7 @@ class Output:
 
 @dataclass
 class Node:
-    """A node on its way into the workflow; `node["MODEL"]` or `node[0]` is one of its outputs."""
+    """A node that becomes part of the workflow; `node["MODEL"]` or `node[0]` is one of its outputs."""
 
     data: dict
     column: int
@@ -53,7 +53,7 @@ class Node:
 
 
 class WorkflowBuilder:
-    """Collects nodes, notes and groups. Columns go left to right; a column's nodes go top to bottom."""
+    """Collects nodes, notes and groups. Columns go from left to right, and the nodes of a column from top to bottom."""
 
     def __init__(self, object_info: dict):
         self.object_info = object_info
@@ -64,10 +64,10 @@ class WorkflowBuilder:
     def node(
         self, kind: str, values: dict, column: int, title: str = "", width: int = 300, room: int = 0, room_below: int = 0
     ) -> Node:
-        """Adds a node. `values` holds widget values, or an `Output` to link, by input name.
+        """Add a node. `values` holds the value of a widget, or an `Output` to link, by the name of the input.
 
-        `room` [canvas pixels] is kept free below the widgets for pictures, `room_below` below the node,
-        which grows into it when a preview appears. Raises WorkflowError.
+        `room` [canvas pixels] is kept free below the widgets for pictures, and `room_below` below the node, which grows
+        into it when a preview appears. Raises WorkflowError for a name that the node does not have.
         """
         info = self.object_info.get(kind)
         if info is None:
@@ -99,17 +99,17 @@ class WorkflowBuilder:
         return node
 
     def note(self, markdown: str, column: int, title: str = "Note", width: int = 400) -> Node:
-        """Adds a MarkdownNote, as high as its text needs."""
+        """Add a MarkdownNote, as high as its text needs."""
         node = self._add("MarkdownNote", column, title, (width, note_height(markdown, width)), [], [], [markdown], None)
         node.data |= NOTE_COLORS
         return node
 
     def group(self, title: str, nodes: list[Node]) -> None:
-        """Draws a titled frame around nodes that lie together."""
+        """Draw a titled frame around nodes that lie together."""
         self.groups.append((title, nodes))
 
     def build(self) -> dict:
-        """The workflow. Raises WorkflowError when it does not convert to a prompt."""
+        """The workflow. Raises WorkflowError if it cannot be converted to a prompt."""
         self._place()
         workflow = {
             "last_node_id": len(self.nodes),
@@ -186,12 +186,12 @@ def ours(info: dict) -> bool:
 
 
 def widget_height(name: str, spec: list) -> int:
-    """[canvas pixels]"""
+    """The height of a widget [canvas pixels]."""
     return TEXT_BOX if options_of(spec).get("multiline") else WIDGET * (1 + has_control(name, spec))
 
 
 def note_height(markdown: str, width: int) -> int:
-    """Of a note with that text [canvas pixels]."""
+    """The height of a note with that text [canvas pixels]."""
     height = NOTE_EDGE
     for line in markdown.splitlines():
         heading = len(line) - len(line.lstrip("#"))

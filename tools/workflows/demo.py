@@ -21,7 +21,7 @@ SIZE = {"width": 64, "height": 64, "length": 8}
 STEPS = {"steps": 16, "cfg": 1.0}
 FPS = 8.0
 CORE_LENGTH = 29
-"""Frames that make the core's empty latent as long as the demo's eight frames: (29 - 1) / 4 + 1."""
+"""With so many frames the core's empty latent is as long as the demo's eight frames: (29 - 1) / 4 + 1."""
 
 HELD_OUT = (ROOT / "demo" / "held_out.txt").read_text().splitlines()[0].replace(" V ", " sks ")
 
@@ -176,7 +176,7 @@ def sample_video(
 
 
 def save(workflow: WorkflowBuilder, images: Output, video: Output) -> list[Node]:
-    """An animation that shows every pixel as it is, and a video file."""
+    """The nodes that save an animation, which shows every pixel as it is, and a video file."""
     clip = workflow.node(
         "SaveAnimatedWEBP",
         {"images": images, "fps": FPS, "lossless": True, "filename_prefix": "personalvideo/demo"},
@@ -190,7 +190,7 @@ def save(workflow: WorkflowBuilder, images: Output, video: Output) -> list[Node]
 
 
 def workflows(object_info: dict) -> dict[Path, WorkflowBuilder]:
-    """By the file that each goes into."""
+    """The workflows by the file that each goes into."""
     return {
         TRAIN: train(object_info),
         SAMPLE: sample_with_style(object_info),

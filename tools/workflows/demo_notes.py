@@ -1,4 +1,4 @@
-"""The Markdown notes of the demo's workflows."""
+"""The Markdown notes in the demo's workflows."""
 
 SENTENCES = """The demo model knows sentences such as *a sks person on the beach, wearing a red shirt, moving left*: beach, \
 forest, city at night, snow, room; red, blue, green, yellow, purple, white; moving left, right, up, down, coming closer, \

@@ -1,4 +1,4 @@
-"""Three workflows of every supported family: train, sample with identity, sample with identity and style LoRA."""
+"""Three workflows for every supported family: train, sample with identity, and sample with identity and style LoRA."""
 
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def sample(object_info: dict, family: Family, style: bool) -> WorkflowBuilder:
 
 
 def one_model(workflow, family: Family, loaded: Loaded, model: Output, positive: Output, negative: Output):
-    """({group's title: nodes}, VIDEO) of Sample Video."""
+    """Sampling with Sample Video, as ({group's title: nodes}, VIDEO)."""
     node = workflow.node(
         "PersonalVideoSampleVideo",
         {
@@ -118,7 +118,7 @@ def one_model(workflow, family: Family, loaded: Loaded, model: Output, positive:
 
 
 def two_experts(workflow, family: Family, loaded: Loaded, model: Output, positive: Output, negative: Output):
-    """({group's title: nodes}, VIDEO) of the core's own sampling with two models: identity on the one that ends the work."""
+    """The core's own sampling with two models, as ({group's title: nodes}, VIDEO); the second has the identity."""
     latent = workflow.node("EmptyHunyuanLatentVideo", family.size, column=2, width=TEXT_WIDTH)
     common = {
         "positive": positive, "negative": negative, "steps": family.steps, "cfg": family.cfg,
@@ -147,7 +147,7 @@ def two_experts(workflow, family: Family, loaded: Loaded, model: Output, positiv
 
 
 def workflows(object_info: dict) -> dict[Path, WorkflowBuilder]:
-    """By the file that each goes into."""
+    """The workflows by the file that each goes into."""
     made = {}
     for family in FAMILIES:
         made[FOLDER / f"{family.title} 1 - Train an identity.json"] = train(object_info, family)

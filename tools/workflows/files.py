@@ -12,9 +12,10 @@ WAN_22 = "Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files/"
 
 @dataclass(frozen=True)
 class File:
-    """name: what the loader's list shows. directory: below `models`. url: empty where nobody publishes it in this form.
+    """A model file.
 
-    rename: the download has another name.
+    name: what the loader's list shows. directory: its folder below `models`. url: empty if nobody publishes the file in
+    this form. rename: whether the download has another name.
     """
 
     name: str
@@ -23,7 +24,7 @@ class File:
 
     @property
     def scaled(self) -> bool:
-        """Whether its weights are of 8 bits with a scale each."""
+        """Whether its weights have 8 bits, with a scale for each tensor."""
         return "fp8_scaled" in self.name
 
     @property
@@ -31,14 +32,14 @@ class File:
         return bool(self.url) and not self.url.endswith("/" + self.name)
 
     def markdown(self) -> str:
-        """A line of a note's list."""
+        """The file's line in the list of a note."""
         if not self.url:
             return f"- `{self.name}` in `models/{self.directory}`"
         return f"- [{self.name}]({self.url}) in `models/{self.directory}`" + (", renamed so" if self.rename else "")
 
 
 def file(name: str, directory: str, where: str, *, as_is: bool = True) -> File:
-    """`where`: the folder on Hugging Face (`as_is`), or the whole path of a file that has another name there."""
+    """A file on Hugging Face. `where`: its folder there (`as_is`), or its whole path, if it has another name there."""
     return File(name, directory, HUGGING_FACE + where + (name if as_is else ""))
 
 
@@ -79,4 +80,4 @@ COGVIDEOX_VAE = file(
 HPS = file("HPS_v2.1_compressed.pt", "reward", "xswu/HPSv2/resolve/main/")
 
 STYLE = "your style LoRA.safetensors"
-"""No file: the name that the style workflows show until one is chosen."""
+"""The name that the style workflows show until a file is chosen; there is no such file."""

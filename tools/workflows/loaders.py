@@ -1,4 +1,4 @@
-"""The host's own loaders as each family needs them, for the workflows."""
+"""The host's own loaders, as each family needs them in its workflows."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from tools.workflows.builder import Node, Output, WorkflowBuilder
 from tools.workflows.files import File
 
 WIDTH = 390
-"""Of loader nodes, whose file names are long [canvas pixels]."""
+"""The width of loader nodes, whose file names are long [canvas pixels]."""
 
 WAN_22_SHIFT = 5.0
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a family's loaders give. early: the expert of the first steps, if it has one. nodes: for the frame."""
+    """What a family's loaders give. early: the expert for the first steps, if there is one. nodes: those in the frame."""
 
     model: Output
     clip: Output
@@ -54,7 +54,7 @@ def style_lora(workflow: WorkflowBuilder, model: Output, title: str = "Style LoR
 
 
 def load_animatediff(workflow: WorkflowBuilder, style: bool) -> Loaded:
-    """Its style LoRAs act on the text encoder, too."""
+    """The loaders of AnimateDiff, whose style LoRAs act on the text encoder too."""
     file = published.REALISTIC_VISION
     base = loader(workflow, "CheckpointLoaderSimple", {"ckpt_name": file.name}, [file])
     vae = vae_loader(workflow, published.SD_VAE)
@@ -70,7 +70,7 @@ def load_animatediff(workflow: WorkflowBuilder, style: bool) -> Loaded:
 
 
 def diffusion_family(model: File, kind: str, texts: tuple[File, ...], vae: File, sampling: tuple[str, dict] | None = None):
-    """The `load` of a family that comes as three files; `sampling`: a node (kind, values) that sets its noise schedule."""
+    """The `load` of a family that consists of three files; `sampling`: a node (kind, values) that sets its noise schedule."""
 
     def load(workflow: WorkflowBuilder, style: bool) -> Loaded:
         nodes = [unet(workflow, model), text_encoder(workflow, kind, *texts), vae_loader(workflow, vae)]
@@ -94,7 +94,7 @@ def load_ltxv(workflow: WorkflowBuilder, style: bool) -> Loaded:
 
 
 def load_wan_22_14b(workflow: WorkflowBuilder, style: bool) -> Loaded:
-    """Both experts, each with the style."""
+    """The loaders of both experts, each with the style."""
     experts, nodes = [], []
     for file, name in ((published.WAN_22_HIGH, "high noise"), (published.WAN_22_LOW, "low noise")):
         nodes.append(unet(workflow, file, f"{name.capitalize()} expert"))

@@ -1,4 +1,4 @@
-"""The Markdown notes of the families' workflows."""
+"""The Markdown notes in the families' workflows."""
 
 from tools.workflows.files import HPS, File
 
@@ -14,8 +14,10 @@ ORDINARY_LORA = "any style LoRA made for this model, in `models/loras`, chosen i
 
 
 def train_note(title: str, files: list[File], sampling: str, own: str, memory: str = "") -> str:
-    """`sampling`: how its training videos are made, one sentence. `own`: what only this family needs to know;
-    `memory`: what only it can do against running out of memory, in backquotes.
+    """The note of a training workflow.
+
+    `sampling`: a sentence about how the training videos are made. `own`: what the user of this family alone has to know.
+    `memory`: what this family alone can do when memory runs out, in backquotes.
     """
     return _note(
         f"## {title} 1: teach it one person",
@@ -38,7 +40,7 @@ def train_note(title: str, files: list[File], sampling: str, own: str, memory: s
 
 
 def _out_of_memory(files: list[File], own: str) -> str:
-    """What to change, that which costs the least first."""
+    """What to change when memory runs out, beginning with what costs the least."""
     weights = [file for file in files if file.directory == "diffusion_models"]
     eight_bits = (
         "take weights of 8 bits (best a published file with `fp8_scaled` in its name, `weight_dtype` left at `default`; where "

@@ -1,4 +1,4 @@
-"""The supported families as their workflows use them: files, sizes, sampling."""
+"""The supported families as their workflows use them: their files, sizes and sampling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,13 @@ FEWER_CHUNKS = "`vae_gradient_chunks` 2 or 1"
 
 @dataclass(frozen=True)
 class Family:
-    """title: for people, and the beginning of file names. load: (builder, with style LoRA) -> Loaded.
-    width, height [pixels], length [frames], steps, cfg, fps, sampler, scheduler: of training and sampling alike.
-    training_steps, learning_rate, weight_decay: the paper's (section 7) for a UNet, and for a DiT.
-    own: what only this family's user needs to know, lines of the note's last list.
-    training: the same for who trains it. memory: what only this family can do against running out of memory then.
+    """A family and its workflows.
+
+    title: its name for people, with which the names of its files begin. load(builder, with style LoRA): its loaders.
+    width, height [pixels], length [frames], steps, cfg, fps, sampler, scheduler: for training and for sampling.
+    training_steps, learning_rate, weight_decay: those of the paper (section 7) for a UNet or a DiT. own: what the user of
+    this family alone has to know, as lines in the note's last list. training: the same for whoever trains. memory: what
+    this family alone can do when memory runs out then.
     """
 
     title: str
@@ -39,7 +41,7 @@ class Family:
 
     @property
     def lora(self) -> str:
-        """The file that the first run of the training workflow saves."""
+        """The name of the file that the first run of the training workflow saves."""
         return f"{self.title} identity_00001_.safetensors"
 
     @property
