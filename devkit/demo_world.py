@@ -33,26 +33,16 @@ class DemoWorld:
         self.settings = pack.training.settings.TrainingSettings(
             steps=3,
             learning_rate=1e-3,
-            weight_decay=1e-2,
             rank=4,
             alpha=4.0,
             seed=7,
             sampling_steps=STEPS,
             cfg=CFG,
-            scheduler=SCHEDULER,
-            start_percent=0.75,
             gradient_steps=2,
-            identity_weight=1.0,
-            semantic_weight=1.0,
             preserve_weight=1.0,
             num_frames=2,
             identity_frames=2,
-            bank_seeds=1,
-            augmentation="robust",
             gradient_checkpointing="off",
-            learning_rate_schedule="decay",
-            identity_cap=0.0,
-            vae_gradient_chunks=0,
         )
 
     def encode(self, prompt: str) -> list:
